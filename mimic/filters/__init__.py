@@ -1,0 +1,1 @@
+"""Scores in, votes out, with a reason. Filters know no torch and no files."""

@@ -1,0 +1,58 @@
+"""Opening somebody else's image file, safely: the pixels, or the reason why not.
+
+Used by scoring and by thumbnails alike, so that a picture is readable in both places or in neither. Pillow's pixel limit
+stays on, truncated files are refused, vector formats never reach a parser, and only the first frame of an animation counts.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Raster formats of Pillow that people keep training images in; everything else (EPS, PDF, WMF … run interpreters) stays shut.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "AVIF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"})
+
+
+class UnreadableImage(Exception):
+    """An image that could not be read; the message is the reason, fit to be counted and shown."""
+
+
+def read_image(source: Path | bytes) -> Image.Image:
+    """The first frame of an image file, decoded, upright by its EXIF tag.
+
+    Args:
+        source: a file, or its bytes.
+
+    Returns:
+        A loaded image in the file's own mode (convert it with `Image.convert`).
+
+    Raises:
+        UnreadableImage: missing, empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's pixel limit.
+    """
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+    except FileNotFoundError:
+        raise UnreadableImage("file is missing") from None
+    except OSError as error:
+        raise UnreadableImage(f"file cannot be read ({error.strerror or type(error).__name__})") from None
+    if not data:
+        raise UnreadableImage("file is empty")
+    limit = Image.MAX_IMAGE_PIXELS or 0
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        # Pillow only warns between its limit and twice its limit: for a stranger's file the limit is the limit.
+        if limit and image.width * image.height > limit:
+            raise UnreadableImage(f"more than {limit:,} pixels")
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage("not an image of a known format") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"more than {limit:,} pixels") from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error … on broken files
+        raise UnreadableImage(f"broken image ({str(error) or type(error).__name__})"[:200]) from None

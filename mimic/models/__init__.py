@@ -1,0 +1,1 @@
+"""Models and what is known of their weights: build, checkpoint, head, scope, direction."""

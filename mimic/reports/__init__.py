@@ -1,0 +1,1 @@
+"""What leaves the workspace for people: figures and files."""
