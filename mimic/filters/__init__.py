@@ -1,1 +1,1 @@
-"""Scores in, votes out, with a reason. Filters know no torch and no files."""
+"""Filters: scores become votes (keep, drop, abstain) with a reason. Knows no torch and no files."""
