@@ -72,7 +72,7 @@ def read_rule(written: Mapping[str, Any]) -> ThresholdRule:
 def at_least(threshold: float) -> float:
     """The lowest float32 that is ≥ `threshold`, as a float: scores are float32, so both lines keep the same samples."""
     nearest = np.float32(threshold)
-    return float(nearest if nearest >= threshold else np.nextafter(nearest, np.float32(np.inf)))
+    return float(nearest if float(nearest) >= threshold else np.nextafter(nearest, np.float32(np.inf)))
 
 
 def threshold_keeping(scores: NDArray[np.float32], count: int) -> float:
