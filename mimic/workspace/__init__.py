@@ -1,1 +1,1 @@
-"""The workspace: a folder of data sets, runs, filters and caches. Every read is one named function; torch is never needed."""
+"""The workspace: a folder of data sets, runs, filters and caches. Every read is one named function, without torch."""

@@ -1,0 +1,296 @@
+"""Data sets of a workspace: the table of samples, written once; only the images' root may move later.
+
+samples.duckdb   samples(sample, id, path, label, label_code, truth, split, further columns …), rowid = sample
+                 classes(code, name)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mimic.data import Sample
+from mimic.errors import MimicError
+from mimic.workspace.files import building, make_folder, read_json, reading, write_json
+from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name
+
+RESERVED = ("sample", "id", "path", "label", "label_code", "truth", "split")
+
+_CHUNK = 50_000
+_SAMPLES_FILE = "samples.duckdb"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set was imported from: kept for people, never read again."""
+
+    kind: Literal["folder", "manifest"]
+    path: Path
+
+
+def create_dataset(
+    workspace: Workspace,
+    name: str,
+    samples: Iterable[Sample],
+    classes: Sequence[str],
+    source: Source,
+    root: Path,
+    columns: Mapping[str, pa.DataType] | None = None,
+) -> Dataset:
+    """Write a data set. The same contents under the same name again give the data set that is there.
+
+    Args:
+        samples: numbered from 0 without a gap; read once, never held.
+        classes: class names in the order of their codes; every label must be among them.
+        root: the folder that the samples' paths are relative to.
+        columns: further column → type. Every one is read from `Sample.extra`.
+
+    Raises:
+        MimicError: no samples; duplicate ids; a label without a class; a column that clashes with one of ours; a data
+            set of that name with other contents; a folder that cannot be written.
+    """
+    check_name("data set", name)
+    columns = dict(columns or {})
+    _check_columns(columns)
+    folder = make_folder(workspace.datasets_folder)
+    building_folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
+    try:
+        facts = _write(building_folder, name, samples, classes, source, root, columns)
+        target = folder / name
+        if target.exists():
+            return _same_or_refuse(workspace, name, facts)
+        building_folder.chmod(0o755)  # mkdtemp's folder is private
+        building_folder.rename(target)  # the data set appears whole
+    finally:
+        shutil.rmtree(building_folder, ignore_errors=True)
+    return workspace.dataset(name)
+
+
+def read_samples(dataset: Dataset, first: int, last: int) -> list[Sample]:
+    """The samples ``first ≤ number < last``, in order, with everything known of them."""
+    with reading(dataset.samples_file) as connection:
+        result = connection.execute(
+            "SELECT * FROM samples WHERE rowid >= ? AND rowid < ? ORDER BY rowid", [first, last]
+        )
+        names = [column[0] for column in result.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return [
+        Sample(
+            number=row["sample"],
+            id=row["id"],
+            path=row["path"],
+            label=row["label"],
+            truth=row["truth"],
+            split=row["split"],
+            extra={column: row[column] for column in dataset.columns},
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What scoring may know of samples: no truth.
+
+    Attributes:
+        numbers: (N,) int32, the samples' keys.
+        paths: their N files, relative to the root.
+        codes: (N,) int32, class codes of the given labels; −1 where a sample has no label.
+    """
+
+    numbers: NDArray[np.int32]
+    paths: list[str]
+    codes: NDArray[np.int32]
+
+
+def read_inputs(dataset: Dataset, numbers: NDArray[np.int32]) -> Inputs:
+    """Paths and given labels of some samples, in the order of their (ascending) numbers."""
+    with reading(dataset.samples_file) as connection:
+        connection.register("wanted", pa.table({"number": numbers}))
+        table = connection.sql(
+            "SELECT s.path, coalesce(s.label_code, -1) AS code"
+            " FROM samples s JOIN wanted w ON s.rowid = w.number ORDER BY s.rowid"
+        ).to_arrow_table()
+    return Inputs(numbers, table["path"].to_pylist(), table["code"].to_numpy().astype(np.int32))
+
+
+def sample_numbers(dataset: Dataset, split: str | None, limit: int | None = None) -> NDArray[np.int32]:
+    """The numbers of the samples of a split (None: of all), ascending; at most `limit`, spread evenly over them.
+
+    Spread evenly, because the first of a class-folder tree all belong to one class.
+    """
+    with reading(dataset.samples_file) as connection:
+        where = "" if split is None else "WHERE split = ?"
+        table = connection.sql(
+            f"SELECT sample FROM samples {where} ORDER BY sample", params=None if split is None else [split]
+        ).to_arrow_table()
+    found: NDArray[np.int32] = table["sample"].to_numpy()
+    if limit is not None and limit < len(found):
+        found = found[np.arange(limit) * len(found) // limit]
+    return found
+
+
+def relocate(dataset: Dataset, root: Path) -> Dataset:
+    """Say where a data set's images lie now.
+
+    Raises:
+        MimicError: no such folder, or the first sample's file is not in it.
+    """
+    root = root.expanduser().resolve()
+    if not root.is_dir():
+        raise MimicError(f"{root} is not a folder: give the folder that the images' paths are relative to")
+    first = read_samples(dataset, 0, 1)[0]
+    if not (root / first.path).is_file():
+        raise MimicError(
+            f"{root} does not hold {first.path}, the first image of data set {dataset.name!r}: "
+            f"give the folder that corresponds to {dataset.root}"
+        )
+    facts = {**read_json(dataset.folder / "dataset.json"), "root": str(root)}
+    write_json(dataset.folder / "dataset.json", facts)
+    return Dataset(dataset.folder, facts)
+
+
+def _check_columns(columns: Mapping[str, pa.DataType]) -> None:
+    taken = set(RESERVED)
+    for column in columns:
+        if not column or column.lower() in taken:  # SQL's column names know no case
+            raise MimicError(
+                f"the further column {column!r} clashes with another one (names are compared without case; "
+                f"{', '.join(RESERVED)} are ours): rename it in the manifest"
+            )
+        taken.add(column.lower())
+
+
+def _same_or_refuse(workspace: Workspace, name: str, facts: Mapping[str, Any]) -> Dataset:
+    present = workspace.dataset(name)
+    if present.content == facts["content"] and present.facts["root"] == facts["root"]:
+        return present
+    if present.content == facts["content"]:
+        raise MimicError(
+            f"data set {name!r} is there with the same samples and root {present.root}: "
+            f"if its images have moved, run `mimic relocate {name} --root {facts['root']}`"
+        )
+    raise MimicError(
+        f"data set {name!r} is there with other contents: choose another --dataset name, or delete {present.folder}"
+    )
+
+
+def _write(
+    folder: Path,
+    name: str,
+    samples: Iterable[Sample],
+    classes: Sequence[str],
+    source: Source,
+    root: Path,
+    columns: Mapping[str, pa.DataType],
+) -> dict[str, Any]:
+    tally = _Tally(classes)
+    schema = _schema(columns)
+    with building(folder / _SAMPLES_FILE) as connection:
+        types = pa.RecordBatchReader.from_batches(schema, iter(()))
+        connection.from_arrow(types).create("samples")
+        rows = iter(samples)
+        while chunk := list(islice(rows, _CHUNK)):
+            batch = tally.table(chunk, schema, columns)
+            connection.register("chunk", batch)
+            connection.execute("INSERT INTO samples SELECT * FROM chunk")
+            connection.unregister("chunk")
+        if not tally.samples:
+            raise MimicError(f"{source.path} holds no samples, so there is nothing to import")
+        _refuse_duplicates(connection, source)
+        connection.execute("CREATE TABLE classes (code INTEGER, name VARCHAR)")
+        codes = pa.array(range(len(classes)), pa.int32())
+        connection.register("names", pa.table({"code": codes, "name": pa.array(classes, pa.string())}))
+        connection.execute("INSERT INTO classes SELECT * FROM names ORDER BY code")
+    facts = {
+        "format": FORMAT,
+        "name": name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": {"kind": source.kind, "path": str(source.path)},
+        "root": str(root.expanduser().resolve()),
+        "samples": tally.samples,
+        "classes": list(classes),
+        "columns": list(columns),
+        "truth": tally.truth,
+        "splits": tally.splits,
+        "content": tally.digest(columns),
+        "samples_file": _SAMPLES_FILE,
+    }
+    write_json(folder / "dataset.json", facts)
+    return facts
+
+
+def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    text = pa.string()
+    ours = [pa.field("sample", pa.int32()), pa.field("id", text), pa.field("path", text), pa.field("label", text)]
+    ours += [pa.field("label_code", pa.int32()), pa.field("truth", text), pa.field("split", text)]
+    return pa.schema([*ours, *(pa.field(column, kind) for column, kind in columns.items())])
+
+
+def _refuse_duplicates(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    twice = connection.execute(
+        "SELECT id, count(*), min(sample) AS first FROM samples GROUP BY id HAVING count(*) > 1 ORDER BY first LIMIT 1"
+    ).fetchone()
+    if twice:
+        raise MimicError(
+            f"{source.path} has the id {twice[0]!r} {twice[1]} times: an id names one sample, "
+            "so give each its own in a column `id`"
+        )
+
+
+@dataclass
+class _Tally:
+    """Turns samples into columns, and keeps count of what dataset.json says of them."""
+
+    classes: Sequence[str]
+    samples: int = 0
+    truth: bool = False
+    splits: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._codes = {name: code for code, name in enumerate(self.classes)}
+        self._hash = hashlib.sha256()
+
+    def table(self, chunk: Sequence[Sample], schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Table:
+        rows = list(self._rows(chunk, columns))
+        data = zip(*rows, strict=True)
+        return pa.table(
+            [pa.array(values, kind) for values, kind in zip(data, schema.types, strict=True)], schema=schema
+        )
+
+    def digest(self, columns: Mapping[str, pa.DataType]) -> str:
+        """SHA-256 of the rows as JSON lines, then of the classes' and columns' names."""
+        final = self._hash.copy()
+        final.update(json.dumps([list(self.classes), list(columns)]).encode())
+        return final.hexdigest()
+
+    def _rows(self, chunk: Sequence[Sample], columns: Mapping[str, pa.DataType]) -> Iterator[list[Any]]:
+        for sample in chunk:
+            if sample.number != self.samples:
+                raise ValueError(f"sample {sample.number} in place {self.samples}: numbers are dense from 0")
+            code = None if sample.label is None else self._codes.get(sample.label)
+            if sample.label is not None and code is None:
+                raise MimicError(
+                    f"{sample.path} has the label {sample.label!r}, which is not among the classes: add it to --classes"
+                )
+            self.samples += 1
+            self.truth = self.truth or sample.truth is not None
+            if sample.split is not None:
+                self.splits[sample.split] = self.splits.get(sample.split, 0) + 1
+            row = [sample.number, sample.id, sample.path, sample.label, code, sample.truth, sample.split]
+            row += [sample.extra.get(column) for column in columns]
+            self._hash.update(json.dumps(row, default=str).encode() + b"\n")
+            yield row

@@ -1,0 +1,208 @@
+"""From finished parts to a published run: scores.duckdb, sorted, binned, and never written again.
+
+parts/00000.parquet   one a shard: sample int32; a float32 column a signal, NaN = not scored; prediction_1..3 int32
+                      (the model's outputs, best first) and prediction_logprob_1..3 float32, by the reference;
+                      reference_agrees, start_agrees bool: whether the best output is the given label's;
+                      reason string, null = scored
+scores.duckdb         scores       a row a sample, NULL for NaN, sorted by the main signal, then by sample
+                      bins         histograms of every signal, by class, cumulated
+                      predictions  the reference's three best labels of each sample
+                      failures     what could not be scored, and why
+                      run          run.json flattened one level: key, JSON value
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mimic.data import Shard
+from mimic.workspace.files import building, finish, quoted, temporary_name, write_json
+from mimic.workspace.layout import Dataset, Run
+
+BINS = 200
+RANKS = (1, 2, 3)
+
+_SCORES_FILE = "scores.duckdb"
+_TAIL = 0.001  # bins are spaced between these quantiles, or one outlier would squeeze everything into a single bin
+_ROWS = 500_000
+
+
+def part_schema(signals: Sequence[str]) -> pa.Schema:
+    """The columns of a part, in order."""
+    return pa.schema(
+        [
+            pa.field("sample", pa.int32()),
+            *(pa.field(signal, pa.float32()) for signal in signals),
+            *(pa.field(f"prediction_{rank}", pa.int32()) for rank in RANKS),
+            *(pa.field(f"prediction_logprob_{rank}", pa.float32()) for rank in RANKS),
+            pa.field("reference_agrees", pa.bool_()),
+            pa.field("start_agrees", pa.bool_()),
+            pa.field("reason", pa.string()),
+        ]
+    )
+
+
+def write_part(run: Run, shard: Shard, table: pa.Table) -> None:
+    """Put a shard's results on the disk. Written last of a shard: a part's existence means that the shard is done."""
+    if table.schema != part_schema(run.signals) or table.num_rows != len(shard):
+        raise ValueError(f"part {shard.index} has {table.num_rows} rows of {table.schema}")
+    path = run.part(shard)
+    path.parent.mkdir(exist_ok=True)
+    temporary = temporary_name(path)
+    pq.write_table(table, temporary)
+    finish(temporary, path)
+
+
+def read_parts(run: Run, columns: Sequence[str]) -> pa.Table:
+    """Some columns of every finished part, in the order of the shards."""
+    return pa.concat_tables([pq.read_table(part, columns=list(columns)) for part in run.parts])
+
+
+def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any]) -> Run:
+    """Build scores.duckdb from the parts, then name it in run.json, which is what publishes the run.
+
+    Args:
+        run: every shard of it has its part.
+        facts: what else run.json shall say from now on, e.g. ``seconds`` and ``check``.
+    """
+    final: dict[str, Any] = {key: value for key, value in run.facts.items() if key != "error"}
+    with building(run.folder / _SCORES_FILE) as connection:
+        connection.execute(f"ATTACH {_literal(str(dataset.samples_file))} AS data (READ_ONLY)")
+        _tables(connection, run)
+        _bins(connection, run.signals)
+        scored, failed = connection.execute(
+            "SELECT (SELECT count(*) FROM scores) - count(*), count(*) FROM failures"
+        ).fetchall()[0]
+        final |= {
+            "published": _SCORES_FILE,
+            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "counts": {"scored": scored, "not_scored": failed},
+            **facts,
+        }
+        rows = list(_flattened(final))
+        connection.register("flat", pa.table({"key": [k for k, _ in rows], "value": [v for _, v in rows]}))
+        connection.execute("CREATE TABLE run AS SELECT key, value FROM flat")
+        connection.unregister("flat")
+        connection.execute("DETACH data")
+    write_json(run.folder / "run.json", final)
+    return Run(run.folder, final)
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+    parts = ", ".join(_literal(str(part)) for part in run.parts)
+    connection.execute(f"CREATE TEMP VIEW parts AS SELECT * FROM read_parquet([{parts}])")
+    signals = ", ".join(f"nullif({quoted(s)}, 'nan'::FLOAT) AS {quoted(s)}" for s in run.signals)
+    connection.execute(
+        f"CREATE TABLE scores AS SELECT sample, {signals} FROM parts ORDER BY {quoted(run.main)} NULLS LAST, sample"
+    )
+    outputs = run.facts["outputs"]
+    codes = pa.array(range(len(outputs)), pa.int32())
+    connection.register("outputs", pa.table({"code": codes, "name": pa.array(outputs, pa.string())}))
+    columns = "{0}::INTEGER AS rank, prediction_{0} AS code, prediction_logprob_{0} AS logprob"
+    ranks = " UNION ALL ".join(f"SELECT sample, {columns.format(rank)} FROM parts" for rank in RANKS)
+    connection.execute(
+        "CREATE TABLE predictions AS SELECT p.sample, p.rank, o.name AS label, p.logprob"
+        f" FROM ({ranks}) p JOIN outputs o USING (code) ORDER BY p.sample, p.rank"
+    )
+    connection.unregister("outputs")
+    connection.execute(
+        "CREATE TABLE failures AS SELECT p.sample, s.id, s.path, p.reason"
+        " FROM parts p JOIN data.samples s USING (sample) WHERE p.reason IS NOT NULL ORDER BY p.sample"
+    )
+
+
+def _bins(connection: duckdb.DuckDBPyConnection, signals: Sequence[str]) -> None:
+    connection.execute(
+        "CREATE TABLE bins"
+        " (signal VARCHAR, bin INTEGER, low DOUBLE, high DOUBLE, label INTEGER, n BIGINT, below BIGINT)"
+    )
+    classes = connection.execute("SELECT coalesce(max(label_code), -1) + 1 FROM data.samples").fetchall()[0][0]
+    for signal in signals:
+        edges = _edges(connection, signal)
+        if edges is None:
+            continue
+        # The last column counts samples without a label.
+        counts = np.zeros((max(len(edges) - 1, 1), classes + 1), dtype=np.int64)
+        for values, labels in _columns(connection, signal):
+            cells = bin_of(edges, values) * (classes + 1) + np.where(labels < 0, classes, labels)
+            counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
+        connection.register("counted", _bins_table(signal, edges, counts))
+        connection.execute("INSERT INTO bins SELECT * FROM counted")
+        connection.unregister("counted")
+
+
+def _edges(connection: duckdb.DuckDBPyConnection, signal: str) -> NDArray[np.float64] | None:
+    """Bin edges, at most `BINS` + 1 of them; None where no sample has the signal; one edge where all are equal."""
+    name = quoted(signal)
+    quantiles = f"quantile_cont({name}, {_TAIL}), quantile_cont({name}, {1 - _TAIL})"
+    least, low, high, most = connection.execute(f"SELECT min({name}), {quantiles}, max({name}) FROM scores").fetchall()[
+        0
+    ]
+    if least is None:
+        return None
+    if least == most:
+        return np.array([least], dtype=np.float64)
+    if low == high:
+        low, high = least, most
+    edges = np.unique(np.linspace(low, high, BINS + 1, dtype=np.float64))
+    edges[0], edges[-1] = least, most
+    return edges
+
+
+def bin_of(edges: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The bin of each value, all within the edges: ``[low, high)``, but the last bin includes its upper edge."""
+    place: NDArray[np.intp] = np.searchsorted(edges, values.astype(np.float64), side="right") - 1
+    return np.minimum(place, max(len(edges) - 2, 0))
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection, signal: str
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
+    """A signal's values with their label codes, in pieces; samples without the signal are left out."""
+    name = quoted(signal)
+    reader = connection.sql(
+        f"SELECT c.{name} AS value, coalesce(s.label_code, -1) AS label"
+        f" FROM scores c JOIN data.samples s USING (sample) WHERE c.{name} IS NOT NULL"
+    ).to_arrow_reader(_ROWS)
+    for batch in reader:
+        yield batch.column("value").to_numpy(zero_copy_only=False), batch.column("label").to_numpy(zero_copy_only=False)
+
+
+def _bins_table(signal: str, edges: NDArray[np.float64], counts: NDArray[np.int64]) -> pa.Table:
+    totals = counts.sum(axis=1)
+    below = np.cumsum(totals) - totals
+    bins, labels = np.nonzero(counts)
+    codes = np.where(labels == counts.shape[1] - 1, -1, labels)
+    upper = edges[1:] if len(edges) > 1 else edges
+    return pa.table(
+        {
+            "signal": pa.array([signal] * len(bins)),
+            "bin": pa.array(bins, pa.int32()),
+            "low": edges[bins],
+            "high": upper[bins],
+            "label": pa.array(codes, pa.int32(), mask=codes < 0),
+            "n": counts[bins, labels],
+            "below": below[bins],
+        }
+    )
+
+
+def _flattened(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, dict) and value:
+            yield from ((f"{key}.{inner}", json.dumps(item, ensure_ascii=False)) for inner, item in value.items())
+        else:
+            yield key, json.dumps(value, ensure_ascii=False)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
