@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from mimic.errors import MimicError
 from mimic.models.calling import call, evaluating
@@ -13,28 +15,35 @@ from mimic.models.calling import call, evaluating
 
 @dataclass
 class HeadCall:
-    """What one forward pass saw of a linear layer: its calls' inputs and outputs, in order."""
+    """What one forward pass saw of a linear layer: its input and output, if it was called exactly once."""
 
-    inputs: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
+    calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def features(self, logits: Tensor) -> Tensor | None:
         """The layer's input (B, D), if the layer was called once and gave these logits; None otherwise."""
-        if len(self.outputs) != 1 or self.inputs[0].ndim != 2:
+        if len(self.calls) != 1:
             return None
-        output = self.outputs[0]
-        same = output is logits or (output.shape == logits.shape and output.data_ptr() == logits.data_ptr())
-        return self.inputs[0] if same else None
+        features, output = self.calls[0]
+        same = output.shape == logits.shape and output.data_ptr() == logits.data_ptr()
+        return features if same and features.ndim == 2 else None
 
 
-def watch(layer: nn.Module, seen: HeadCall) -> RemovableHandle:
-    """Records the layer's calls into `seen` until the handle is removed."""
+@contextmanager
+def watching(module: nn.Module, name: str | None) -> Iterator[HeadCall]:
+    """Records what the layer of that name is called with; nothing where the name is None."""
+    seen = HeadCall()
+    if name is None:
+        yield seen
+        return
 
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.inputs.append(args[0])
-        seen.outputs.append(output)
+    def record(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.calls.append((args[0], output))
 
-    return layer.register_forward_hook(record)
+    handle = module.get_submodule(name).register_forward_hook(record)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def find_head(module: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
@@ -50,17 +59,14 @@ def find_head(module: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
     Raises:
         MimicError: the model's output is not what one of its linear layers gives.
     """
-    seen = {name: (HeadCall(), layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
-    handles = [watch(layer, record) for record, layer in seen.values()]
-    try:
-        with evaluating(module):
-            logits = call(module, example)
-        for name, (record, layer) in seen.items():
-            if record.features(logits) is not None:
-                return name, layer
-    finally:
-        for handle in handles:
-            handle.remove()
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    with ExitStack() as stack:
+        seen = {name: stack.enter_context(watching(module, name)) for name in names}
+        stack.enter_context(evaluating(module))
+        logits = call(module, example)
+    for name, record in seen.items():
+        if record.features(logits) is not None:
+            return name, cast(nn.Linear, module.get_submodule(name))
     raise MimicError(f"{type(module).__name__} does not end in a linear layer, so it has no last layer: use scope full")
 
 

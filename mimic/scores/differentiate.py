@@ -1,0 +1,229 @@
+"""How fast each sample's loss changes along a direction: dℓ_i(θ + ε v/‖v‖)/dε at ε = 0. The one place that knows how.
+
+Stages: choose a method for every direction, one pass over the batch that serves them all, divide by ‖v‖. Unit: loss per
+unit of weight distance; negative where a step along the direction makes the sample's loss smaller.
+
+- ``closed``: the direction lies in the head, so the logits' change is one small matrix product of the features.
+- ``jvp``: one forward-mode pass carries the change through the whole model.
+- ``difference``: two passes at θ ± h v/‖v‖, for models whose operations forbid forward mode.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mimic.errors import MimicError
+from mimic.losses import Loss
+from mimic.models.calling import call, evaluating, plain_module
+from mimic.models.direction import Direction
+from mimic.models.head import HeadCall, watching
+from mimic.scores.difference import central_difference, choose_step
+
+Method = Literal["auto", "closed", "jvp", "difference"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over a batch gave.
+
+    Attributes:
+        logits: (B, K) at θ; None if only slopes were asked for and none of them needed it.
+        features: (B, D), the head's input at θ; None where no head is known or the model's output is not the head's.
+        slopes: one (B,) a direction, dℓ/dε along v/‖v‖, in the model's dtype.
+    """
+
+    logits: Tensor | None
+    features: Tensor | None
+    slopes: tuple[Tensor, ...]
+
+
+class Differentiator:
+    """The slopes of per-sample losses along one or more directions, each by the method that fits it.
+
+    Args:
+        module: the model at θ. Its mode and its parameters are left as they are.
+        directions: v over one or more scopes; all share one pass.
+        loss: per-sample loss of (logits, target).
+        method: ``"auto"`` picks for each direction: closed form in the head, else forward mode, else differences.
+        head: the name of the final linear layer, where it is known though no direction is about it.
+
+    Attributes:
+        methods: the method of each direction. What was to be jvp may turn into difference on the first batch.
+        reasons: why, one sentence each; for differences with the step and its error.
+
+    Raises:
+        MimicError: the method is unknown, or does not fit a direction.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        directions: Sequence[Direction],
+        loss: Loss,
+        method: Method = "auto",
+        head: str | None = None,
+    ) -> None:
+        if method not in get_args(Method):
+            raise MimicError(f"there is no method {method!r}: one of {', '.join(get_args(Method))}")
+        self.module = plain_module(module)
+        self.directions = tuple(directions)
+        self.loss = loss
+        self.head = head or next((each.head for each in self.directions if each.head is not None), None)
+        self.methods: list[str] = []
+        self.reasons: list[str] = []
+        for direction in self.directions:
+            name, reason = _choose(self.module, direction, method)
+            self.methods.append(name)
+            self.reasons.append(reason)
+        self._may_fall_back = method == "auto"
+        self._steps: dict[int, float] = {}
+
+    def __call__(self, images: Tensor, target: Tensor, logits: bool = True) -> Pass:
+        """One pass over a batch.
+
+        Args:
+            images: (B, …), the model's input.
+            target: (B,), what the loss takes.
+            logits: whether the logits at θ are wanted for their own sake.
+
+        Returns:
+            Logits, features and slopes.
+
+        Raises:
+            MimicError: the model's output is not what its last linear layer gives, or forward mode was asked for and
+                the model forbids it.
+        """
+        slopes: dict[int, Tensor] = {}
+        here: Tensor | None = None
+        features: Tensor | None = None
+        with evaluating(self.module):
+            for i in self._by("jvp"):
+                if (dual := self._forward_mode(i, images)) is not None:
+                    here, change, features = dual
+                    slopes[i] = self._through_loss(here, change, target)
+            if here is None and (logits or self._by("closed")):
+                here, features = self._forward(images)
+            for i in self._by("closed"):
+                assert here is not None
+                slopes[i] = self._through_loss(here, self._head_change(i, features), target)
+            for i in self._by("difference"):
+                slopes[i] = self._difference(i, images, target)
+        return Pass(here, features, tuple(slopes[i] for i in range(len(self.directions))))
+
+    def _by(self, method: str) -> list[int]:
+        return [i for i, name in enumerate(self.methods) if name == method]
+
+    def _through_loss(self, logits: Tensor, change: Tensor, target: Tensor) -> Tensor:
+        """The loss's change (B,) for the logits' change (B, K)."""
+        slope: Tensor = jvp(lambda z: self.loss(z, target), (logits,), (change,))[1]
+        return slope
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        with watching(self.module, self.head) as seen:
+            logits = call(self.module, images)
+        return logits, seen.features(logits)
+
+    def _head_change(self, i: int, features: Tensor | None) -> Tensor:
+        """(V h + v_b) / ‖v‖: the logits' change (B, K) when only the head moves."""
+        if features is None:
+            raise MimicError(
+                f"the model's output is not what its last linear layer {self.head!r} gives, "
+                "so there is no closed form: use scope full"
+            )
+        tensors, norm = self.directions[i].tensors, self.directions[i].norm
+        bias = tensors.get(f"{self.head}.bias")
+        change = F.linear(features, (tensors[f"{self.head}.weight"] / norm).to(features))
+        return change if bias is None else change + (bias / norm).to(change)
+
+    def _forward_mode(self, i: int, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Logits, their change, features; None once the model turned out to forbid it and differences may be used."""
+        point, tangent = self._line(i)
+
+        def logits_at(point: dict[str, Tensor]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+            with watching(self.module, self.head) as seen:
+                return call(self.module, images, point), seen.calls
+
+        try:
+            with forward_mode():
+                logits, change, calls = jvp(logits_at, (point,), (tangent,), has_aux=True)  # type: ignore[misc]
+        except (NotImplementedError, RuntimeError) as error:
+            self._forward(images)  # a fault of the model or of its input is raised as such from here
+            reason = str(error).partition("\n")[0][:160] or type(error).__name__
+            if not self._may_fall_back:
+                raise MimicError(f"the model forbids forward mode ({reason}): use method difference") from error
+            self.methods[i] = "difference"
+            self.reasons[i] = f"central difference, because the model forbids forward mode ({reason})"
+            return None
+        return logits, change, HeadCall(calls).features(logits)
+
+    def _difference(self, i: int, images: Tensor, target: Tensor) -> Tensor:
+        point, unit = self._line(i)
+
+        def losses_at(distance: float) -> Tensor:
+            moved = {name: point[name] + distance * unit[name] for name in point}
+            return self.loss(call(self.module, images, moved), target)
+
+        if i not in self._steps:
+            scale = math.sqrt(sum(float(each.double().square().sum()) for each in point.values()))
+            step = choose_step(losses_at, scale)
+            self._steps[i] = step.length
+            self.reasons[i] += (
+                f"; step {step.length:.3g} along the unit direction, relative error about {step.error:.0e} "
+                "by halving it on the first batch"
+            )
+        return central_difference(losses_at, self._steps[i])
+
+    def _line(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """θ over the scope, and v/‖v‖ in its dtypes."""
+        parameters = dict(self.module.named_parameters())
+        direction = self.directions[i]
+        point = {name: parameters[name].detach() for name in direction.tensors}
+        return point, {name: (v / direction.norm).to(point[name]) for name, v in direction.tensors.items()}
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Has attention use kernels that know forward mode: the fused ones and the fast path of nn.Transformer do not."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")  # torch.func's own, on first use
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _choose(module: nn.Module, direction: Direction, method: Method) -> tuple[str, str]:
+    """The method for a direction, and why."""
+    against = _why_not_closed(module, direction)
+    if method == "closed" and against:
+        raise MimicError(f"there is no closed form for scope {direction.scope}, because {against}: use method auto")
+    if method == "jvp" or (method == "auto" and against):
+        return "jvp", "forward mode, as asked for" if method == "jvp" else f"forward mode, because {against}"
+    if method == "difference":
+        return "difference", "central difference, as asked for"
+    return "closed", f"closed form, because the scope lies in the final linear layer {direction.head!r}"
+
+
+def _why_not_closed(module: nn.Module, direction: Direction) -> str:
+    """What stands against the closed form; empty if nothing does."""
+    if direction.head is None:
+        return "the scope reaches beyond the final linear layer"
+    layer = module.get_submodule(direction.head)
+    own = {f"{direction.head}.{name}" for name, _ in layer.named_parameters()}
+    if type(layer) is not nn.Linear or not set(direction.tensors) <= own or not hasattr(layer, "weight"):
+        return f"{direction.head!r} is no plain linear layer of its own"
+    uses = [name for name, each in module.named_parameters(remove_duplicate=False) if each is layer.weight]
+    return f"{direction.head!r} shares its weights with another layer" if len(uses) > 1 else ""

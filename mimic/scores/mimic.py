@@ -1,0 +1,86 @@
+"""Mimic Score: how far a descent step on this sample would carry the model towards the reference. Higher is better.
+
+m_i = ⟨−∇ℓ_i(θ), v⟩ / ‖v‖ with v = θ_ref − θ over a scope; unit: loss per unit of weight distance. Positive: the step
+leads towards the reference; negative: away from it. The sign and the scale belong to the method (Huang et al. 2025,
+arXiv 2501.06708, section 3); how the derivative is taken is `mimic.scores.differentiate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from mimic.losses import NO_LABEL, Loss, get_loss
+from mimic.models.direction import Direction
+from mimic.scores.differentiate import Differentiator, Method
+
+
+def mimic_scores(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    direction: Direction,
+    loss: str | Loss = "cross_entropy",
+    method: Method = "auto",
+) -> Tensor:
+    """The Mimic Score of every sample of a batch.
+
+    Args:
+        model: the model at θ; scored in eval mode, and left in the mode it had.
+        images: (B, …), what the model takes, on its device.
+        labels: (B,) integers 0 … K−1, or −1 for a sample without a label.
+        direction: from θ towards the reference, see `Direction.between`.
+        loss: a name in `mimic.losses.LOSSES`, or a function (logits (B, K), labels (B,)) → (B,).
+        method: ``"closed"``, ``"jvp"``, ``"difference"``, or ``"auto"``: the first of these that fits.
+
+    Returns:
+        (B,) float32, higher is better; NaN where the sample has no label or its score is not finite.
+
+    Raises:
+        MimicError: a label without an output, a model without (B, K) logits, a method that does not fit.
+    """
+    return _scores(Differentiator(model, [direction], get_loss(loss), method), images, labels)
+
+
+def iter_scores(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    direction: Direction,
+    loss: str | Loss = "cross_entropy",
+    method: Method = "auto",
+) -> Iterator[Tensor]:
+    """The Mimic Scores of a whole loader, a batch at a time; the method is chosen once.
+
+    Args:
+        model: as for `mimic_scores`.
+        loader: gives (images, labels); moved to the model's device here.
+        direction: as for `mimic_scores`.
+        loss: as for `mimic_scores`.
+        method: as for `mimic_scores`.
+
+    Yields:
+        (B,) float32 for every batch, in the loader's order.
+
+    Raises:
+        MimicError: as for `mimic_scores`.
+    """
+    differentiate = Differentiator(model, [direction], get_loss(loss), method)
+    device = next(iter(direction.tensors.values())).device
+    for images, labels in loader:
+        yield _scores(differentiate, images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+
+
+def finite(values: Tensor, labels: Tensor) -> Tensor:
+    """Scores as they are stored: float32, NaN for whatever is not finite or has no label."""
+    values = values.float()
+    known = values.isfinite()
+    if labels.ndim == 1:
+        known = known & (labels != NO_LABEL)
+    return torch.where(known, values, torch.nan)
+
+
+def _scores(differentiate: Differentiator, images: Tensor, labels: Tensor) -> Tensor:
+    (slope,) = differentiate(images, labels, logits=False).slopes
+    return finite(-slope, labels)
