@@ -1,0 +1,89 @@
+"""What every source gives: an ordered list of samples under one root, not yet opened.
+
+A source only looks at names and at the manifest. Whether an image can be read shows when it is scored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from mimic.data import Sample
+from mimic.errors import MimicError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Samples found somewhere.
+
+    Attributes:
+        kind: what kind of source it was.
+        path: the folder or manifest that was read.
+        root: what the samples' paths are relative to; none of them leads out of it.
+        classes: class names in the order of their codes.
+        samples: gives the samples, numbered from 0, each time it is called.
+        columns: further columns of each sample, with their types.
+        skipped: files in a folder that are no image by their name.
+    """
+
+    kind: Literal["folder", "manifest"]
+    path: Path
+    root: Path
+    classes: list[str]
+    samples: Callable[[], Iterator[Sample]]
+    columns: dict[str, pa.DataType] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+def class_order(labels: Iterable[str]) -> list[str]:
+    """Class names as most loaders order them: sorted by name, or by value where all are whole numbers.
+
+    >>> class_order(["cat", "ant", "cat"]), class_order(["10", "9"])
+    (['ant', 'cat'], ['9', '10'])
+    """
+    names = set(labels)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+class Root:
+    """A folder that no path may leave, by ``..`` or by a link."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Args:
+            path: an existing folder.
+
+        Raises:
+            MimicError: there is no such folder.
+        """
+        if not path.is_dir():
+            raise MimicError(f"{path} is not a folder: give the folder that the images' paths are relative to")
+        self.path = path.resolve()
+        self._inside = f"{self.path}/".replace("//", "/")
+        self._folder = lru_cache(maxsize=4096)(os.path.realpath)  # most images share their folder with others
+
+    def relative(self, path: str) -> str:
+        """A path relative to the root, with forward slashes.
+
+        Args:
+            path: relative to the root, or absolute and inside it. The file need not exist.
+
+        Raises:
+            MimicError: it leads out of the root.
+        """
+        normal = os.path.normpath(self.path / path)  # an absolute path replaces the root here
+        folder, name = os.path.split(normal)
+        real = f"{self._folder(folder)}/{name}" if "\0" not in normal else ""
+        if os.path.islink(real):  # noqa: PTH114 (Path.is_symlink raises on a name that is too long)
+            real = os.path.realpath(real)
+        if not (normal.startswith(self._inside) and real.startswith(self._inside)):
+            raise MimicError(f"{path!r} leads out of the root {self.path}: give a --root that holds every image")
+        return normal[len(self._inside) :]

@@ -1,0 +1,97 @@
+"""State is derived from what is on the disk, and names are safe."""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from mimic.errors import MimicError
+from mimic.workspace.files import read_json, write_json
+from mimic.workspace.layout import FORMAT, Run, Workspace, check_name
+
+
+def a_run(workspace: Workspace, name: str = "r", **facts: object) -> Run:
+    folder = workspace.runs_folder / name
+    (folder / "parts").mkdir(parents=True)
+    write_json(
+        folder / "run.json",
+        {"format": FORMAT, "run": name, "dataset": "d", "created": "2026-01-01", "samples": 25, "main": "mimic"}
+        | {"shards": {"count": 3, "size": 10}, "signals": ["mimic"]}
+        | facts,
+    )
+    return workspace.run(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a b", ".hidden", "é", "a\0", "x" * 101])
+def test_unsafe_names_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(MimicError, match="cannot name a run"):
+        check_name("run", name)
+    with pytest.raises(MimicError):
+        Workspace(tmp_path).dataset(name)
+
+
+def test_states_follow_the_disk(tmp_path: Path) -> None:
+    run = a_run(Workspace(tmp_path))
+    assert run.state == "interrupted"
+    with run.lock.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run.state == "running"
+    assert run.state == "interrupted"
+    write_json(run.folder / "run.json", run.facts | {"error": "no memory"})
+    assert Workspace(tmp_path).run("r").state == "failed"
+    write_json(run.folder / "run.json", run.facts | {"published": "scores.duckdb"})
+    assert Workspace(tmp_path).run("r").state == "published"
+
+
+def test_watchers_do_not_see_each_other(tmp_path: Path) -> None:
+    run = a_run(Workspace(tmp_path))
+    run.lock.touch()
+    with run.lock.open("rb") as watcher:
+        fcntl.flock(watcher, fcntl.LOCK_SH)
+        assert run.state == "interrupted"
+
+
+def test_shards_cover_every_position_once_and_done_counts_their_parts(tmp_path: Path) -> None:
+    run = a_run(Workspace(tmp_path))
+    assert [position for shard in run.shards for position in range(shard.first, shard.last)] == list(range(25))
+    run.part(run.shards[2]).touch()
+    assert run.done == 5
+    run.part(run.shards[0]).touch()
+    (run.folder / "parts" / ".00001.parquet.tmp").touch()
+    assert run.done == 15
+
+
+def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(MimicError, match="it has none yet"):
+        workspace.run("r")
+    a_run(workspace, "known-run")
+    with pytest.raises(MimicError, match="it has known-run"):
+        workspace.run("r")
+
+
+def test_runs_come_newest_first_and_by_data_set(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name, created, dataset in [("old", "2025", "d"), ("new", "2027", "d"), ("other", "2026", "e")]:
+        a_run(workspace, name, created=created, dataset=dataset)
+    assert [run.id for run in workspace.runs()] == ["new", "other", "old"]
+    assert [run.id for run in workspace.runs("d")] == ["new", "old"]
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MimicError, match="format 99"):
+        a_run(Workspace(tmp_path), format=99)
+
+
+def test_json_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": "é"})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"a": "é"}
+    path.write_text("[1]")
+    with pytest.raises(MimicError, match="JSON object"):
+        read_json(path)
+    path.write_text("{")
+    with pytest.raises(MimicError, match="not valid JSON"):
+        read_json(path)
