@@ -64,7 +64,11 @@ def read_manifest(path: Path, root: Path | None = None, classes: list[str] | Non
 def _csv(path: Path) -> pa.Table:
     # Ours are text whatever they look like: "01" is not 1, and a class may be called "NA".
     types = {name: pa.string() for name in KNOWN}
-    return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=types))
+    return pyarrow.csv.read_csv(
+        path,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
+    )
 
 
 READERS: dict[str, Callable[[Path], pa.Table]] = {

@@ -79,6 +79,6 @@ def test_bad_folders_get_a_sentence(tmp_path: Path) -> None:
     grow(tmp_path, "a.png", "cat/readme.md")
     with pytest.raises(MimicError, match="holds no images in class folders"):
         read_folder(tmp_path)
-    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    (tmp_path / os.fsdecode(b"\xff")).mkdir()
     with pytest.raises(MimicError, match="not valid UTF-8"):
         read_folder(tmp_path)

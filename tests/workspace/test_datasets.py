@@ -97,7 +97,7 @@ def test_further_columns_must_not_clash(column: str, tmp_path: Path) -> None:
 def test_relocate(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     dataset = create(workspace, some_samples())
-    with pytest.raises(MimicError, match="does not hold a/0.png"):
+    with pytest.raises(MimicError, match=r"does not hold a/0\.png"):
         relocate(dataset, tmp_path)
     with pytest.raises(MimicError, match="not a folder"):
         relocate(dataset, tmp_path / "nowhere")

@@ -47,10 +47,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Dataset]:
         logprob = pa.array(-rows, pa.float32())
         reasons = pa.array([None if np.isfinite(columns["mimic"][i]) else f"no {i}" for i in rows], pa.string())
         agrees = pa.array(rows % 2 == 0)
+        scores = [columns[signal][rows] for signal in SIGNALS]
+        predictions = [code, code, pa.nulls(len(rows), pa.int32()), logprob, logprob, logprob]
         table = pa.table(
-            [pa.array(rows, pa.int32()), *(columns[signal][rows] for signal in SIGNALS)]
-            + [code, code, pa.nulls(len(rows), pa.int32()), logprob, logprob, logprob, agrees, agrees, reasons],
-            schema=part_schema(SIGNALS),
+            [pa.array(rows, pa.int32()), *scores, *predictions, agrees, agrees, reasons], schema=part_schema(SIGNALS)
         )
         write_part(run, shard, table)
     return publish(run, dataset, {"seconds": 2.5}), dataset
