@@ -58,7 +58,8 @@ def write_part(run: Run, shard: Shard, table: pa.Table) -> None:
     path = run.part(shard)
     path.parent.mkdir(exist_ok=True)
     temporary = temporary_name(path)
-    pq.write_table(table, temporary)
+    # Parquet's minimum and maximum leave NaN out, and DuckDB would conclude from them that there is none.
+    pq.write_table(table, temporary, write_statistics=False)
     finish(temporary, path)
 
 
