@@ -1,0 +1,165 @@
+"""Is this reference fit to judge these labels? Numbers of a finished run → Good, Weak or Do not use, in one sentence.
+
+Two things must hold. The reference lies downhill: the mean Mimic Score, which is the slope of the mean loss towards it,
+is above 0 with its whole 95 % interval. And the reference knows the labels: it agrees with more of them than the start
+does, and than always saying the commonest class does, by more than chance (the same samples are compared, so the standard
+error is the paired one). The first alone would pass half of all random directions: on thousands of samples any slope is
+significant, and the sign is a coin's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["Good", "Weak", "Do not use"]
+
+GOOD_LEAD = 0.05  # above chance: what a filter can win is bounded by what the reference knows and the start does not
+_Z = 1.96
+_CHANCE = 2.0  # standard errors
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How many more of the given labels the reference agrees with than somebody else does.
+
+    Attributes:
+        over: who that is.
+        agreement: the other one's share of agreement, 0 … 1.
+        lead: the reference's share minus that, −1 … 1.
+        error: paired standard error of `lead`.
+    """
+
+    over: Literal["start", "majority class"]
+    agreement: float
+    lead: float
+    error: float
+
+    @property
+    def beyond_chance(self) -> float:
+        """The lead minus two standard errors."""
+        return self.lead - _CHANCE * self.error
+
+
+@dataclass(frozen=True)
+class ReferenceCheck:
+    """The verdict and every number it rests on.
+
+    Attributes:
+        verdict: what to make of the run.
+        sentence: why, for people.
+        samples: how many samples were scored.
+        mean, mean_low, mean_high: mean Mimic Score with its 95 % interval, loss per unit of weight distance.
+        positive_share: share of samples with a score above 0.
+        norm: ‖v‖, weight distance from start to reference over the scope.
+        cosine: of −ḡ and v, −1 … 1; None where it was not measured.
+        gradient_norm: ‖ḡ‖, loss per unit of weight distance; None likewise.
+        gradient_samples: on how many samples, drawn with a fixed seed, these two were measured.
+        reference_agreement: share of given labels that the reference predicts.
+        start_agreement, majority_agreement: the same for the start and for always saying the commonest label.
+        majority_code: the commonest given label's class code.
+    """
+
+    verdict: Verdict
+    sentence: str
+    samples: int
+    mean: float
+    mean_low: float
+    mean_high: float
+    positive_share: float
+    norm: float
+    cosine: float | None
+    gradient_norm: float | None
+    gradient_samples: int
+    reference_agreement: float
+    start_agreement: float
+    majority_agreement: float
+    majority_code: int
+
+    def facts(self) -> dict[str, Any]:
+        """Every field, as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """‖ḡ‖ and the cosine of −ḡ and v on some of the samples; see `mimic.scores.gradient`."""
+
+    norm: float
+    cosine: float
+    samples: int
+
+
+def check_reference(
+    scores: NDArray[np.float32],
+    reference_agrees: NDArray[np.bool_],
+    start_agrees: NDArray[np.bool_],
+    labels: NDArray[np.integer[Any]],
+    norm: float,
+    gradient: Gradient | None = None,
+) -> ReferenceCheck | None:
+    """Judge a reference by the run that used it.
+
+    Args:
+        scores: (N,) Mimic Scores of the samples that were scored.
+        reference_agrees: (N,) whether the reference's prediction is the given label.
+        start_agrees: (N,) the same for the start.
+        labels: (N,) class codes of the given labels, ≥ 0.
+        norm: ‖v‖ over the run's scope.
+        gradient: the mean gradient's facts, where they were measured.
+
+    Returns:
+        The check; None where fewer than two samples were scored, of which nothing can be said.
+    """
+    count = len(scores)
+    if count < 2:
+        return None
+    mean = float(scores.mean(dtype=np.float64))
+    half = _Z * float(scores.std(dtype=np.float64, ddof=1)) / math.sqrt(count)
+    majority = int(np.bincount(labels).argmax())
+    leads = [
+        _lead("start", reference_agrees, start_agrees),
+        _lead("majority class", reference_agrees, labels == majority),
+    ]
+    agreement = float(reference_agrees.mean())
+    verdict, sentence = _judge(mean, mean - half, agreement, min(leads, key=lambda lead: lead.beyond_chance))
+    return ReferenceCheck(
+        verdict=verdict,
+        sentence=sentence,
+        samples=count,
+        mean=mean,
+        mean_low=mean - half,
+        mean_high=mean + half,
+        positive_share=float((scores > 0).mean()),
+        norm=norm,
+        cosine=gradient.cosine if gradient and math.isfinite(gradient.cosine) else None,
+        gradient_norm=gradient.norm if gradient else None,
+        gradient_samples=gradient.samples if gradient else 0,
+        reference_agreement=agreement,
+        start_agreement=leads[0].agreement,
+        majority_agreement=leads[1].agreement,
+        majority_code=majority,
+    )
+
+
+def _lead(over: Literal["start", "majority class"], reference: NDArray[np.bool_], other: NDArray[np.bool_]) -> Lead:
+    difference = reference.astype(np.int8) - other.astype(np.int8)
+    error = float(difference.std(dtype=np.float64, ddof=1)) / math.sqrt(len(difference))
+    return Lead(over, float(other.mean()), float(difference.mean(dtype=np.float64)), error)
+
+
+def _judge(mean: float, mean_low: float, agreement: float, weakest: Lead) -> tuple[Verdict, str]:
+    """The verdict, and the sentence that gives its reason."""
+    agrees = f"it agrees with {agreement:.1%} of the given labels, the {weakest.over} with {weakest.agreement:.1%}"
+    if mean_low <= 0:
+        slope = "below" if mean < 0 else "not clearly above"
+        return "Do not use", f"The reference does not lie downhill: the mean score, {mean:.3g}, is {slope} 0."
+    if weakest.beyond_chance <= 0:
+        return "Do not use", f"The reference knows the labels no better than without it: {agrees}."
+    if weakest.beyond_chance < GOOD_LEAD:
+        return "Weak", f"The reference lies downhill but knows the labels little better: {agrees}."
+    return "Good", f"The reference lies downhill and knows the labels clearly better: {agrees}."
