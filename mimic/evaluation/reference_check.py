@@ -2,9 +2,9 @@
 
 Two things must hold. The reference lies downhill: the mean Mimic Score, which is the slope of the mean loss towards it,
 is above 0 with its whole 95 % interval. And the reference knows the labels: it agrees with more of them than the start
-does, and than always saying the commonest class does, by more than chance (the same samples are compared, so the standard
-error is the paired one). The first alone would pass half of all random directions: on thousands of samples any slope is
-significant, and the sign is a coin's.
+does, and than always saying the commonest class does, by more than chance (the same samples are compared, so the
+standard error is the paired one). The first alone would pass half of all random directions: on thousands of samples any
+slope is significant, and the sign is a coin's.
 """
 
 from __future__ import annotations
