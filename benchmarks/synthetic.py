@@ -1,0 +1,155 @@
+"""A synthetic workspace of any size, written by the real import and publish code: for timing the app and for its tests.
+
+    python -m benchmarks.synthetic --rows 10_000_000 --workspace big-workspace
+
+Every number is drawn from the seed, a shard at a time, so that a test can draw the same again and compare. One label in
+ten is wrong; each signal sees that to a degree of its own; one sample in a thousand could not be scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from mimic.data import Sample, Shard
+from mimic.workspace.datasets import Source, create_dataset
+from mimic.workspace.files import write_json
+from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
+from mimic.workspace.publish import part_schema, publish, write_part
+
+# signal → (scale, how many deviations a wrong label costs, share of what all signals have in common)
+SIGNALS = {
+    "mimic": (0.02, 2.2, 0.7),
+    "ref_logprob": (1.5, 2.0, 0.8),
+    "logprob": (1.0, 1.2, 0.6),
+    "margin": (2.0, 1.3, 0.6),
+    "mimic_path": (0.03, 1.8, 0.9),
+}
+WRONG, FAILED = 0.1, 0.001
+PICTURES = 500
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The truth about some rows: class codes (N,) int32, signals (N,) float32 with NaN where not scored."""
+
+    label: NDArray[np.int32]
+    truth: NDArray[np.int32]
+    signals: dict[str, NDArray[np.float32]]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        return self.label != self.truth
+
+
+def draw(shard: Shard, classes: int, seed: int) -> Drawn:
+    """The rows of a shard: the same for the same seed, shard and number of classes."""
+    rng = np.random.default_rng([seed, shard.index])
+    n = len(shard)
+    # skewed, as class sizes are
+    truth = np.minimum(rng.exponential(classes / 3, n), classes - 1).astype(np.int32)
+    other = (truth + rng.integers(1, max(classes, 2), n)) % classes
+    label = np.where(rng.random(n) < WRONG, other, truth).astype(np.int32)
+    hardness, failed = rng.normal(size=n), rng.random(n) < FAILED
+    signals = {}
+    for name, (scale, cost, common) in SIGNALS.items():
+        noise = np.sqrt(common) * hardness + np.sqrt(1 - common) * rng.standard_t(6, n)
+        values = (scale * (1.0 + noise - cost * (label != truth))).astype(np.float32)
+        signals[name] = np.where(failed, np.float32(np.nan), values)
+    return Drawn(label, truth, signals)
+
+
+def build(
+    workspace: Workspace, rows: int, *, classes: int = 10, shard: int = 250_000, seed: int = 0, pictures: int = PICTURES
+) -> Run:
+    """Write a data set and a published run of `rows` samples, which share `pictures` image files between them."""
+    names = [f"class {code:03}" for code in range(classes)]
+    shards = [Shard(i, a, min(a + shard, rows)) for i, a in enumerate(range(0, rows, shard))]
+    root = workspace.path.resolve() / "pictures"
+    _draw_pictures(root, pictures)
+    columns = {"caption": pa.string()}
+    samples = _samples(shards, names, seed, pictures)
+    name = f"synthetic-{rows}"
+    dataset = create_dataset(workspace, name, samples, names, Source("manifest", root), root, columns)
+    run = begin(workspace, dataset, f"synthetic-{rows}", shard)
+    for piece in shards:
+        write_part(run, piece, _part(piece, draw(piece, classes, seed), run.signals))
+    return publish(run, dataset, {"seconds": 1.0})
+
+
+def begin(
+    workspace: Workspace, dataset: Dataset, name: str, shard: int, signals: Sequence[str] = tuple(SIGNALS)
+) -> Run:
+    """A run of a data set before its first part."""
+    folder = workspace.runs_folder / name
+    folder.mkdir(parents=True)
+    facts = {
+        "format": FORMAT,
+        "run": name,
+        "dataset": dataset.name,
+        "kind": "score",
+        "created": "2026-01-01T00:00:00+00:00",
+        "config": {},
+        "main": "mimic",
+        "signals": list(signals),
+        "outputs": dataset.classes,
+        "samples": dataset.size,
+        "shards": {"count": -(-dataset.size // shard), "size": shard},
+        "model": {"spec": "synthetic", "parameters": 0},
+        "reference": {"name": "synthetic", "sha256": "0" * 64},
+        "scope": "last",
+        "method": "closed",
+    }
+    write_json(folder / "run.json", facts)
+    return workspace.run(name)
+
+
+def _samples(shards: Sequence[Shard], names: Sequence[str], seed: int, pictures: int) -> Iterator[Sample]:
+    for shard in shards:
+        drawn = draw(shard, len(names), seed)
+        for i, label, truth in zip(range(shard.first, shard.last), drawn.label, drawn.truth, strict=True):
+            extra = {"caption": f"picture {i % pictures} of {names[truth]}"}
+            yield Sample(i, f"id-{i:09}", f"{i % pictures:05}.png", names[label], names[truth], "train", extra)
+
+
+def _part(shard: Shard, drawn: Drawn, signals: Sequence[str]) -> pa.Table:
+    n, classes = len(shard), int(max(drawn.truth.max(), drawn.label.max())) + 1
+    guesses = [((drawn.truth + k) % max(classes, 3)).astype(np.int32) for k in range(3)]
+    logprobs = [np.full(n, np.log(p), np.float32) for p in (0.7, 0.2, 0.1)]
+    failed = np.isnan(drawn.signals["mimic"])
+    reasons = pa.array(["file is missing" if bad else None for bad in failed], pa.string())
+    agrees = ~drawn.wrong
+    columns = [np.arange(shard.first, shard.last, dtype=np.int32), *(drawn.signals[s] for s in signals)]
+    return pa.table([*columns, *guesses, *logprobs, agrees, agrees, reasons], schema=part_schema(signals))
+
+
+def _draw_pictures(root: Path, pictures: int) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(pictures):
+        blocks = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(blocks).resize((96, 96), Image.Resampling.BICUBIC).save(root / f"{i:05}.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=lambda text: int(text.replace("_", "")), default=100_000)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workspace", type=Path, default=Path("synthetic-workspace"))
+    asked = parser.parse_args()
+    started = time.perf_counter()
+    run = build(Workspace(asked.workspace), asked.rows, classes=asked.classes, seed=asked.seed)
+    print(f"run {run.id} of {run.size:,} samples in {time.perf_counter() - started:.1f} s: mimic app {asked.workspace}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Bars of pre-binned counts, ready to draw: at most 200, of one width, the outermost two open-ended.
+
+Bins are spaced between the 0.1 % and 99.9 % quantiles; what lies beyond is counted in the first and last, so that one
+outlier does not squeeze everything else into a single bar.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from mimic.workspace.queries.connection import Published, Tables, tables
+
+BARS = 200
+Split = Literal["none", "class", "truth"]
+
+RIGHT, WRONG, UNKNOWN = "label right", "label wrong", "truth unknown"
+
+
+@lru_cache(maxsize=64)
+def histogram(published: Published, signal: str, split: Split = "none", bars: int | None = None) -> pd.DataFrame:
+    """Counts of a signal's scores, a row a bar and group.
+
+    Args:
+        split: ``none``; ``class`` by given label; ``truth`` by whether the given label is right.
+        bars: at most so many, ≤ 200; by default what suits the number of samples.
+
+    Returns:
+        Columns bar (from 0), left, right (the bar's edges as drawn), low, high (the scores in it: low ≤ s < high,
+        infinite at the open ends), group, n; only bars and groups that hold samples, by bar, then group. Empty where no
+        sample has the signal. Do not write into it: it is remembered.
+    """
+    published.column(signal)
+    with tables(published) as t:
+        frame = _by_truth(t, published, signal) if split == "truth" else _by_class(t, published, signal, split)
+    if frame.empty:
+        return pd.DataFrame(columns=["bar", "left", "right", "low", "high", "group", "n"])
+    return _merged(frame, bars or suitable_bars(published.scored))
+
+
+def suitable_bars(samples: int) -> int:
+    """So many bars that their heights are not mostly noise: √N, between 10 and 200."""
+    return min(max(math.isqrt(max(samples, 1)), 10), BARS)
+
+
+def _by_class(t: Tables, published: Published, signal: str, split: Split) -> pd.DataFrame:
+    frame = t.frame(
+        f"SELECT bin, low, high, label, n FROM {t.bins} WHERE signal = ? ORDER BY bin, label NULLS LAST", [signal]
+    )
+    if split == "none":
+        frame["group"] = "all"
+    else:
+        frame["group"] = ["no label" if pd.isna(code) else published.classes[int(code)] for code in frame["label"]]
+    return frame.drop(columns="label")
+
+
+def _by_truth(t: Tables, published: Published, signal: str) -> pd.DataFrame:
+    s = published.column(signal)
+    # The bins' edges are joined by ASOF: the last bin whose lower edge is not above the score.
+    return t.frame(
+        f"WITH edges AS (SELECT bin, any_value(low) AS low, any_value(high) AS high"
+        f"   FROM {t.bins} WHERE signal = $signal GROUP BY bin),"
+        f" marked AS (SELECT c.{s}::DOUBLE AS score, CASE WHEN s.truth IS NULL OR s.label IS NULL THEN $unknown"
+        f"   WHEN s.truth = s.label THEN $right ELSE $wrong END AS grp"
+        f"   FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample WHERE c.{s} IS NOT NULL)"
+        f' SELECT e.bin, e.low, e.high, m.grp AS "group", count(*) AS n'
+        f" FROM marked m ASOF JOIN edges e ON m.score >= e.low GROUP BY ALL ORDER BY e.bin, m.grp",
+        {"signal": signal, "unknown": UNKNOWN, "right": RIGHT, "wrong": WRONG},
+    )
+
+
+def _merged(frame: pd.DataFrame, bars: int) -> pd.DataFrame:
+    """Neighbouring bins merged into at most `bars`, with the edges they are drawn at."""
+    first, width = _grid(frame)
+    last = int(frame["bin"].max())
+    each = math.ceil((last + 1) / bars)
+    bar = frame["bin"] // each
+    merged = frame.assign(bar=bar).groupby(["bar", "group"], sort=True)[["n"]].sum().reset_index()
+    merged["left"] = first + width * each * merged["bar"]
+    merged["right"] = np.minimum(merged["left"] + width * each, first + width * (last + 1))
+    merged["low"] = np.where(merged["bar"] == 0, -np.inf, merged["left"])
+    merged["high"] = np.where(merged["bar"] == last // each, np.inf, merged["right"])
+    return merged[["bar", "left", "right", "low", "high", "group", "n"]]
+
+
+def _grid(frame: pd.DataFrame) -> tuple[float, float]:
+    """Where the first bin would start and how wide bins are, had the outermost two not been stretched."""
+    last = int(frame["bin"].max())
+    inner = frame[(frame["bin"] > 0) & (frame["bin"] < last)]
+    if inner.empty:
+        low, high = float(frame["low"].min()), float(frame["high"].max())
+        width = (high - low) / (last + 1) or 1.0  # all scores equal: a bar of width 1 around them
+        return (low - 0.5, 1.0) if high == low else (low, width)
+    row = inner.iloc[0]
+    width = float(row["high"] - row["low"])
+    return float(row["low"]) - width * int(row["bin"]), width

@@ -1,0 +1,111 @@
+"""Everything known of one sample: its row, each signal with its place among all, the reference's guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mimic.errors import MimicError
+from mimic.workspace.files import quoted
+from mimic.workspace.queries.connection import Published, Tables, tables
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """One sample of a run.
+
+    Attributes:
+        sample, id, path, label, truth, split: as imported.
+        extra: further column → value.
+        signals: columns signal, score (NaN = not scored), percentile: the share of scored samples that score lower,
+            0 … 1, ties counting half.
+        predictions: columns rank, label, logprob: the reference's three best guesses, fewer with fewer classes.
+        reason: why it could not be scored; None where it could.
+    """
+
+    sample: int
+    id: str
+    path: str
+    label: str | None
+    truth: str | None
+    split: str | None
+    extra: dict[str, Any]
+    signals: pd.DataFrame
+    predictions: pd.DataFrame
+    reason: str | None
+
+
+def sample_facts(published: Published, sample: int) -> SampleFacts:
+    """The facts of one sample.
+
+    Raises:
+        MimicError: the run has no such sample.
+    """
+    extra = "".join(f", {quoted(column)}" for column in published.columns)
+    with tables(published) as t:
+        found = t.rows(f"SELECT id, path, label, truth, split{extra} FROM {t.samples} WHERE rowid = ?", [sample])
+        signals = ", ".join(published.column(signal) for signal in published.signals)
+        scores = t.rows(f"SELECT {signals} FROM {t.scores} WHERE sample = ?", [sample])
+        if not found or not scores:
+            raise MimicError(f"run {published.run} has no sample {sample}: choose one in Explore")
+        predictions = t.frame(
+            f"SELECT rank, label, logprob FROM {t.predictions} WHERE sample = ? ORDER BY rank", [sample]
+        )
+        reasons = t.rows(f"SELECT reason FROM {t.failures} WHERE sample = ?", [sample])
+        rows = [
+            (signal, float("nan") if score is None else score, _percentile(t, published, signal, score))
+            for signal, score in zip(published.signals, scores[0], strict=True)
+        ]
+    id_, path, label, truth, split, *rest = found[0]
+    return SampleFacts(
+        sample,
+        id_,
+        path,
+        label,
+        truth,
+        split,
+        extra=dict(zip(published.columns, rest, strict=True)),
+        signals=pd.DataFrame(rows, columns=["signal", "score", "percentile"]),
+        predictions=predictions,
+        reason=reasons[0][0] if reasons else None,
+    )
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The samples just below and just above one in a signal's order; None at the ends."""
+
+    lower: int | None
+    higher: int | None
+
+
+def neighbours(published: Published, signal: str, sample: int) -> Neighbours:
+    """Who stands beside a sample in the order of (score, sample number); nobody where it was not scored."""
+    s = published.column(signal)
+    with tables(published) as t:
+        own = t.rows(f"SELECT {s} FROM {t.scores} WHERE sample = ?", [sample])
+        if not own or own[0][0] is None:
+            return Neighbours(None, None)
+        beside = [
+            t.rows(
+                f"SELECT sample FROM {t.scores} WHERE {s} {step} ?::FLOAT OR {s} = ?::FLOAT AND sample {step} ?"
+                f" ORDER BY {s} {direction}, sample {direction} LIMIT 1",
+                [own[0][0], own[0][0], sample],
+            )
+            for step, direction in (("<", "DESC"), (">", "ASC"))
+        ]
+    lower, higher = (rows[0][0] if rows else None for rows in beside)
+    return Neighbours(lower, higher)
+
+
+def _percentile(t: Tables, published: Published, signal: str, score: float | None) -> float:
+    if score is None:
+        return float("nan")
+    s = published.column(signal)
+    below, equal, scored = t.rows(
+        f"SELECT count(*) FILTER ({s} < $1::FLOAT), count(*) FILTER ({s} = $1::FLOAT), count({s}) FROM {t.scores}",
+        [score],
+    )[0]
+    return float((below + equal / 2) / scored)
