@@ -1,0 +1,130 @@
+"""Pictures for pages: small, made once, kept on disk by the content of the file, so that a moved image keeps its own.
+
+A picture that cannot be read is not an error but a reason to show in its place. An image under `SMALL` pixels is kept as
+it is, to the pixel: whoever shows it enlarges it without blur.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mimic.errors import MimicError
+from mimic.images import UnreadableImage, read_image
+from mimic.workspace.files import finish, make_folder
+
+TILE = 160
+SMALL = 64
+
+# What is stored under a content's name depends on this code too: raise it when the pictures change.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture fit for a page.
+
+    Attributes:
+        uri: the picture as a ``data:`` URI; empty where there is none.
+        width, height: in pixels, of the picture in `uri`; 0 where there is none.
+        reason: why there is none; empty where there is one.
+    """
+
+    uri: str
+    width: int
+    height: int
+    reason: str = ""
+
+    @property
+    def small(self) -> bool:
+        """Whether it is an original so small that it must be enlarged pixel by pixel."""
+        return 0 < max(self.width, self.height) < SMALL
+
+
+def thumbnail(root: Path, path: str, cache: Path, size: int = TILE) -> Thumbnail:
+    """The picture of a sample, at most `size` pixels on its longer side, from the cache where it is there.
+
+    Args:
+        root: the data set's root.
+        path: the image's path below it, as imported.
+        cache: the workspace's cache folder; a picture that cannot be stored is made again each time.
+    """
+    file = root / path
+    try:
+        inside = file.resolve().is_relative_to(root.resolve())
+        seen = file.stat()
+    except OSError:
+        return Thumbnail("", 0, 0, "file is missing")
+    if not inside:
+        return Thumbnail("", 0, 0, "path leads out of the data set's root")
+    return _made(file, seen.st_mtime_ns, seen.st_size, cache, size)
+
+
+# A page shows at most 96, a few kilobytes each. The file's time and length stand for its content between two looks.
+@lru_cache(maxsize=2048)
+def _made(file: Path, changed: int, length: int, cache: Path, size: int) -> Thumbnail:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return Thumbnail("", 0, 0, f"file cannot be read ({error.strerror})")
+    name = hashlib.sha256(data).hexdigest()
+    stored = cache / "thumbs" / f"{_VERSION}-{size}" / name[:2] / name
+    picture = _stored(stored)
+    if picture is None:
+        try:
+            picture = _drawn(read_image(data), size)
+        except UnreadableImage as error:
+            return Thumbnail("", 0, 0, str(error))
+        _store(stored, picture)
+    with Image.open(io.BytesIO(picture)) as image:
+        width, height, kind = image.width, image.height, str(image.format).lower()
+    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", width, height)
+
+
+def _stored(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _store(path: Path, picture: bytes) -> None:
+    try:
+        make_folder(path.parent)
+        # one temporary name a content: two writers would write the same bytes
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(picture)
+        finish(temporary, path)
+    except (OSError, MimicError):
+        return  # a cache that cannot be written costs time, nothing else
+
+
+def _drawn(image: Image.Image, size: int) -> bytes:
+    image = _eight_bit(image)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    if max(image.size) < SMALL:
+        image.save(out, "PNG", optimize=True)
+    else:
+        image.save(out, "WEBP", quality=80, method=4)
+    return out.getvalue()
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The same picture in a mode that browsers show: L, RGB or RGBA. Deeper ones are stretched over their own range."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        scaled = (values - low) * (255 / (high - low)) if high > low else np.full(values.shape, 127.0)
+        return Image.fromarray(np.nan_to_num(scaled).astype(np.uint8))
+    if image.mode in ("L", "RGB", "RGBA"):
+        return image
+    transparent = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info
+    return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
