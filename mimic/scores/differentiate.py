@@ -126,7 +126,8 @@ class Differentiator:
 
     def _through_loss(self, logits: Tensor, change: Tensor, target: Tensor) -> Tensor:
         """The loss's change (B,) for the logits' change (B, K)."""
-        slope: Tensor = jvp(lambda z: self.loss(z, target), (logits,), (change,))[1]
+        with _quiet_torch():
+            slope: Tensor = jvp(lambda z: self.loss(z, target), (logits,), (change,))[1]
         return slope
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -198,11 +199,18 @@ def forward_mode() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")  # torch.func's own, on first use
+        with sdpa_kernel(SDPBackend.MATH), _quiet_torch():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """torch.func uses a deprecated part of torch on its first call and warns of itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+        yield
 
 
 def _choose(module: nn.Module, direction: Direction, method: Method) -> tuple[str, str]:
