@@ -101,11 +101,11 @@ def check_reference(
     labels: NDArray[np.integer[Any]],
     norm: float,
     gradient: Gradient | None = None,
-) -> ReferenceCheck | None:
+) -> ReferenceCheck:
     """Judge a reference by the run that used it.
 
     Args:
-        scores: (N,) Mimic Scores of the samples that were scored.
+        scores: (N,) Mimic Scores of the samples that were scored, N ≥ 2.
         reference_agrees: (N,) whether the reference's prediction is the given label.
         start_agrees: (N,) the same for the start.
         labels: (N,) class codes of the given labels, ≥ 0.
@@ -113,11 +113,9 @@ def check_reference(
         gradient: the mean gradient's facts, where they were measured.
 
     Returns:
-        The check; None where fewer than two samples were scored, of which nothing can be said.
+        The check.
     """
     count = len(scores)
-    if count < 2:
-        return None
     mean = float(scores.mean(dtype=np.float64))
     half = _Z * float(scores.std(dtype=np.float64, ddof=1)) / math.sqrt(count)
     majority = int(np.bincount(labels).argmax())

@@ -127,6 +127,14 @@ def read_inputs(dataset: Dataset, numbers: NDArray[np.int32]) -> Inputs:
     return Inputs(numbers, table["path"].to_pylist(), table["code"].to_numpy().astype(np.int32))
 
 
+def label_codes(dataset: Dataset) -> NDArray[np.int32]:
+    """(dataset.size,) class codes of the given labels, by sample; −1 where a sample has none."""
+    with reading(dataset.samples_file) as connection:
+        table = connection.sql("SELECT coalesce(label_code, -1) AS code FROM samples ORDER BY sample").to_arrow_table()
+    codes: NDArray[np.int32] = table["code"].to_numpy()
+    return codes
+
+
 def sample_numbers(dataset: Dataset, split: str | None, limit: int | None = None) -> NDArray[np.int32]:
     """The numbers of the samples of a split (None: of all), ascending; at most `limit`, spread evenly over them.
 

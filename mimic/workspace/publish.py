@@ -34,6 +34,7 @@ RANKS = (1, 2, 3)
 _SCORES_FILE = "scores.duckdb"
 _TAIL = 0.001  # bins are spaced between these quantiles, or one outlier would squeeze everything into a single bin
 _ROWS = 500_000
+_SECONDS = b"seconds"
 
 
 def part_schema(signals: Sequence[str]) -> pa.Schema:
@@ -51,13 +52,21 @@ def part_schema(signals: Sequence[str]) -> pa.Schema:
     )
 
 
-def write_part(run: Run, shard: Shard, table: pa.Table) -> None:
-    """Put a shard's results on the disk. Written last of a shard: a part's existence means that the shard is done."""
+def write_part(run: Run, shard: Shard, table: pa.Table, seconds: float = 0.0) -> None:
+    """Put a shard's results on the disk. Written last of a shard: a part's existence means that the shard is done.
+
+    Args:
+        run: the run, with its signals.
+        shard: the shard.
+        table: as `part_schema` says, a row a sample of the shard.
+        seconds: how long the shard took; kept in the part, so that a run's time survives its interruptions.
+    """
     if table.schema != part_schema(run.signals) or table.num_rows != len(shard):
         raise ValueError(f"part {shard.index} has {table.num_rows} rows of {table.schema}")
     path = run.part(shard)
     path.parent.mkdir(exist_ok=True)
     temporary = temporary_name(path)
+    table = table.replace_schema_metadata({_SECONDS: f"{seconds:.3f}"})
     # Parquet's minimum and maximum leave NaN out, and DuckDB would conclude from them that there is none.
     pq.write_table(table, temporary, write_statistics=False)
     finish(temporary, path)
@@ -66,6 +75,11 @@ def write_part(run: Run, shard: Shard, table: pa.Table) -> None:
 def read_parts(run: Run, columns: Sequence[str]) -> pa.Table:
     """Some columns of every finished part, in the order of the shards."""
     return pa.concat_tables([pq.read_table(part, columns=list(columns)) for part in run.parts])
+
+
+def seconds_spent(run: Run) -> float:
+    """How long the finished parts took, together."""
+    return sum(float((pq.read_schema(part).metadata or {}).get(_SECONDS, 0)) for part in run.parts)
 
 
 def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any]) -> Run:

@@ -1,0 +1,82 @@
+"""The reference check of a finished run: its parts' numbers, and the mean gradient on some of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mimic.data import Shard
+from mimic.errors import MimicError
+from mimic.evaluation.reference_check import Gradient, check_reference
+from mimic.runs.loading import Loader, Piece
+from mimic.runs.prepare import Prepared
+from mimic.scores.gradient import mean_gradient
+from mimic.workspace.datasets import label_codes, read_inputs
+from mimic.workspace.layout import Run
+from mimic.workspace.publish import read_parts
+
+GRADIENT_SAMPLES = 512
+_SEED = 0
+_BATCH = 32  # a backward pass holds every activation
+
+
+def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
+    """The check as run.json keeps it, with the class's name beside its code and the seed of the gradient's samples.
+
+    Raises:
+        MimicError: fewer than two samples were scored.
+    """
+    table = read_parts(run, ["sample", run.main, "reference_agrees", "start_agrees"])
+    scores = table[run.main].to_numpy()
+    known = np.isfinite(scores)
+    samples = table["sample"].to_numpy()[known]
+    if len(samples) < 2:
+        raise MimicError(
+            f"{len(samples)} of {len(scores)} samples could be scored (commonest reason: {_commonest_reason(run)}): "
+            "at least two are needed"
+        )
+    check = check_reference(
+        scores[known],
+        table["reference_agrees"].to_numpy()[known],
+        table["start_agrees"].to_numpy()[known],
+        label_codes(prepared.dataset)[samples],
+        prepared.scorer.directions[0].norm,
+        _gradient(prepared, samples),
+    )
+    classes = prepared.dataset.classes
+    return {**check.facts(), "majority_class": classes[check.majority_code], "gradient_seed": _SEED}
+
+
+def _gradient(prepared: Prepared, samples: NDArray[np.int32]) -> Gradient:
+    drawn = np.random.default_rng(_SEED).permutation(len(samples))[:GRADIENT_SAMPLES]
+    found = mean_gradient(
+        prepared.built.module,
+        _batches(prepared, np.sort(samples[drawn])),
+        prepared.scorer.directions[0],
+        prepared.config.loss,
+    )
+    return Gradient(found.norm, found.cosine, found.samples)
+
+
+def _batches(prepared: Prepared, samples: NDArray[np.int32]) -> Iterator[tuple[Tensor, Tensor]]:
+    inputs = read_inputs(prepared.dataset, samples)
+    labels = prepared.classes.labels(inputs.codes)
+    pieces = [
+        Piece(Shard(0, 0, 0), False, samples[i : i + _BATCH], inputs.paths[i : i + _BATCH], labels[i : i + _BATCH])
+        for i in range(0, len(samples), _BATCH)
+    ]
+    for decoded in Loader(prepared.dataset.root, prepared.preprocess)(pieces):
+        readable = [row for row in range(len(decoded.piece.paths)) if row not in decoded.reasons]
+        if readable:
+            chosen = torch.from_numpy(decoded.piece.labels[readable])
+            yield decoded.images[readable].to(prepared.device), chosen.to(prepared.device)
+
+
+def _commonest_reason(run: Run) -> str:
+    counts = read_parts(run, ["reason"])["reason"].drop_null().value_counts().to_pylist()
+    return max(counts, key=lambda entry: entry["counts"])["values"] if counts else "none"

@@ -1,0 +1,87 @@
+"""What a scoring run is asked to do, and the name that follows from it. Knows no torch.
+
+A run's id is a readable prefix and the hash of everything that determines its result, so the same command again finds
+the same run and resumes it, and a changed setting makes a new one. Where files lie, how many threads decode and which
+device computes are not part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mimic.errors import MimicError
+from mimic.scores import DEFAULT_SIGNALS
+
+MAIN = "mimic"
+EVERYTHING = "all"  # the --split that takes every sample
+
+
+class ScoreConfig(BaseModel):
+    """The settings of a scoring run.
+
+    Attributes:
+        dataset: name of an imported data set.
+        model: a model spec, e.g. ``"small:convnet"``.
+        reference: a checkpoint's path, or a spec of a model that comes with its weights.
+        start: a checkpoint's path; None: the model as it is built.
+        scopes: which parameters the direction is taken over; the first one gives the signal ``mimic``.
+        signals: names in `mimic.scores.SIGNALS`; ``mimic`` is always among them.
+        loss: a name in `mimic.losses.LOSSES`.
+        method: how the derivative is taken.
+        batch_size: samples a forward pass, ≥ 1.
+        split: the split to score; ``"all"``: every sample; None: ``train`` where there is one, else all.
+        limit: score at most so many samples, spread evenly; None: all of them.
+        preprocess: the fields of a `Preprocess` that replaces the model's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    model: str
+    reference: str
+    start: str | None = None
+    scopes: tuple[str, ...] = Field(("last",), min_length=1)
+    signals: tuple[str, ...] = DEFAULT_SIGNALS
+    loss: str = "cross_entropy"
+    method: Literal["auto", "closed", "jvp", "difference"] = "auto"
+    batch_size: int = Field(128, ge=1)
+    split: str | None = None
+    limit: int | None = Field(None, ge=1)
+    preprocess: dict[str, Any] | None = None
+
+    @classmethod
+    def checked(cls, **settings: Any) -> ScoreConfig:
+        """The settings, or a `MimicError` that names the field and what would work."""
+        try:
+            config = cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise MimicError(
+                f"the setting {field} = {first['input']!r} does not work: {first['msg'].lower()}"
+            ) from None
+        if MAIN not in config.signals:
+            raise MimicError(
+                f"--signals must contain {MAIN}: the run is sorted by it and the reference checked with it"
+            )
+        return config
+
+
+def run_id(config: ScoreConfig, identity: Mapping[str, Any]) -> str:
+    """The run's name: data set, model, first scope, and ten hex digits of the hash.
+
+    Args:
+        config: the settings; those that name files count by their contents, which `identity` gives instead.
+        identity: the contents' hashes and versions, whatever else determines the result; JSON values.
+    """
+    settings = config.model_dump(mode="json", exclude={"dataset", "reference", "start", "preprocess"})
+    text = json.dumps({**settings, **identity}, sort_keys=True)
+    readable = "-".join([config.dataset, config.model.partition(":")[2], config.scopes[0]])
+    prefix = re.sub(r"[^A-Za-z0-9_]+", "-", readable).strip("-")[:60]
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -1,0 +1,113 @@
+"""Decoding ahead of the model: threads read and preprocess the next batches while the present one is scored.
+
+Pillow and file reading release Python's lock, so threads are enough, and a batch is written where it will be used. The
+order of batches, and of samples within one, never depends on the threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mimic.data import Shard
+from mimic.images import UnreadableImage, read_image
+from mimic.models.preprocess import Preprocess
+
+_AHEAD = 2  # batches that are decoded while one is scored
+_SLICE = 8  # images a task: enough to make the hand-over cheap, few enough to share a batch among the threads
+
+
+def decoding_threads() -> int:
+    """As many as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A batch's worth of one shard, to be decoded.
+
+    Attributes:
+        shard: the shard it belongs to.
+        ends: whether it is the shard's last.
+        numbers, paths, labels: B samples; paths relative to the root, labels the model's outputs or −1.
+    """
+
+    shard: Shard
+    ends: bool
+    numbers: NDArray[np.int32]
+    paths: list[str]
+    labels: NDArray[np.int64]
+
+
+@dataclass
+class Decoded:
+    """A piece with its pixels.
+
+    Attributes:
+        piece: what was asked for.
+        images: (B, C, H, W) float32; rows of images that could not be read hold anything.
+        reasons: row → why its image could not be read.
+    """
+
+    piece: Piece
+    images: Tensor
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+class Loader:
+    """Reads pieces ahead, in order."""
+
+    def __init__(self, root: Path, preprocess: Preprocess, threads: int | None = None, pin: bool = False) -> None:
+        """
+        Args:
+            root: what the paths are relative to.
+            preprocess: from an image to the model's input.
+            threads: how many decode; by default as many as there are cores.
+            pin: whether batches lie in pinned memory, from which a GPU copies by itself.
+        """
+        self.root = str(root)
+        self.preprocess = preprocess
+        self.threads = threads or decoding_threads()
+        self.pin = pin
+        self._shape = (1 if preprocess.mode == "L" else 3, *preprocess.size)
+
+    def __call__(self, pieces: Iterable[Piece]) -> Iterator[Decoded]:
+        """The pieces, decoded, in the same order."""
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        waiting: deque[tuple[Decoded, list[Future[None]]]] = deque()
+        try:
+            for piece in pieces:
+                waiting.append(self._submit(pool, piece))
+                if len(waiting) > _AHEAD:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _submit(self, pool: ThreadPoolExecutor, piece: Piece) -> tuple[Decoded, list[Future[None]]]:
+        decoded = Decoded(piece, torch.empty(len(piece.paths), *self._shape, pin_memory=self.pin))
+        starts = range(0, len(piece.paths), _SLICE)
+        return decoded, [pool.submit(self._decode, decoded, start, start + _SLICE) for start in starts]
+
+    def _decode(self, decoded: Decoded, first: int, last: int) -> None:
+        for row, path in enumerate(decoded.piece.paths[first:last], first):
+            try:
+                decoded.images[row] = self.preprocess(read_image(Path(f"{self.root}/{path}")))
+            except UnreadableImage as error:
+                decoded.reasons[row] = str(error)
+
+
+def _finished(decoded: Decoded, tasks: list[Future[None]]) -> Decoded:
+    for task in tasks:
+        task.result()
+    return decoded

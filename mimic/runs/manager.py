@@ -1,0 +1,231 @@
+"""Begin, resume, publish: a run from the first command to scores.duckdb, whatever interrupts it in between.
+
+Stages: prepare → find or begin the run under its lock → score the shards that have no part → check → publish. Nothing
+is remembered but what lies on the disk: a part for every finished shard, and run.json.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mimic
+from mimic.errors import MimicError
+from mimic.models.checkpoint import Checkpoint
+from mimic.runs import local
+from mimic.runs.check import reference_check
+from mimic.runs.config import MAIN, ScoreConfig
+from mimic.runs.prepare import Prepared, prepare
+from mimic.runs.worker import Worker
+from mimic.scores import VERSION
+from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.layout import FORMAT, Run, Workspace
+from mimic.workspace.publish import publish, seconds_spent
+
+# A shard is what is lost at worst, and one file: small for a short run, few for a long one.
+_LEAST_SHARD = 256
+_MOST_SHARDS = 1000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        run: its id.
+        done, total: samples.
+        resumed: how many of the done ones an earlier attempt had finished.
+        unreadable: images of this attempt that could not be read.
+    """
+
+    run: str
+    done: int
+    total: int
+    resumed: int
+    unreadable: int
+
+
+def score(
+    workspace: Workspace,
+    config: ScoreConfig,
+    device: str = "auto",
+    threads: int | None = None,
+    execute: local.Executor = local.execute,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Run:
+    """Score a data set: begin the run, or go on where an earlier attempt stopped, or find it published.
+
+    Args:
+        workspace: where the data set is and the run goes.
+        config: what to do.
+        device: see `prepare`.
+        threads: how many threads decode; by default one a core.
+        execute: who works through the shards.
+        on_progress: told after every batch.
+
+    Returns:
+        The published run.
+
+    Raises:
+        MimicError: something does not fit; another process works on the run; nothing could be scored; no room to write.
+    """
+    prepared = prepare(workspace, config, device)
+    folder = make_folder(workspace.runs_folder / prepared.id)
+    with held(folder):
+        run = _begin(workspace, prepared, folder)
+        if run.scores_file is not None:
+            return run
+        try:
+            _work(prepared, run, threads, execute, on_progress)
+            return publish(run, prepared.dataset, _findings(prepared, run))
+        except Exception as error:
+            sentence = _sentence(error, run)
+            write_json(run.folder / "run.json", {**run.facts, "error": sentence or f"{type(error).__name__}: {error}"})
+            if sentence is None:
+                raise
+            raise MimicError(sentence) from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's lock, which the kernel lets go whatever becomes of this process.
+
+    Raises:
+        MimicError: another process holds it.
+    """
+    with (folder / "lock").open("a+") as file:
+        for attempt in range(20):  # a watcher holds it for an instant now and then
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05 * (attempt < 19))
+        else:
+            file.seek(0)
+            holder = file.read().strip() or "?"
+            raise MimicError(
+                f"run {folder.name} is being scored by another process ({holder}): "
+                f"wait for it; `mimic show {folder.name}` says how far it is"
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _begin(workspace: Workspace, prepared: Prepared, folder: Path) -> Run:
+    """The run as it is on the disk; a new one gets its run.json, a failed one forgets its error."""
+    if not (folder / "run.json").exists():
+        make_folder(folder / "parts")
+        write_json(folder / "run.json", _facts(prepared))
+    run = workspace.run(folder.name)
+    if run.error is not None:
+        write_json(folder / "run.json", {key: value for key, value in run.facts.items() if key != "error"})
+        run = workspace.run(folder.name)
+    return run
+
+
+def _work(
+    prepared: Prepared,
+    run: Run,
+    threads: int | None,
+    execute: local.Executor,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Score every shard that has no part yet."""
+    missing = [shard for shard in run.shards if not run.part(shard).exists()]
+    resumed = done = run.size - sum(len(shard) for shard in missing)
+    unreadable = 0
+    on_progress(Progress(run.id, done, run.size, resumed, unreadable))
+    for step in execute(partial(Worker, prepared, run, threads), missing):
+        done += step.samples
+        unreadable += step.unreadable
+        on_progress(Progress(run.id, done, run.size, resumed, unreadable))
+
+
+def _findings(prepared: Prepared, run: Run) -> dict[str, Any]:
+    """What run.json says once everything is scored."""
+    try:
+        check = reference_check(prepared, run)
+    except MimicError:
+        # Nothing was scored: most likely the images have moved. Such parts must not stand in the next attempt's way.
+        for part in run.parts:
+            part.unlink()
+        raise
+    return {"seconds": round(seconds_spent(run), 3), "check": check}
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """run.json of a new run."""
+    config, scorer = prepared.config, prepared.scorer
+    count = len(prepared.numbers)
+    batches = -(-max(_LEAST_SHARD, -(-count // _MOST_SHARDS)) // config.batch_size)
+    size = batches * config.batch_size
+    parameters = sum(parameter.numel() for parameter in prepared.built.module.parameters())
+    direction = scorer.directions[0]
+    return {
+        "format": FORMAT,
+        "run": prepared.id,
+        "dataset": prepared.dataset.name,
+        "kind": "score",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.model_dump(mode="json"),
+        "main": MAIN,
+        "signals": prepared.signals,
+        "samples": count,
+        "shards": {"count": -(-count // size), "size": size},
+        "model": {
+            "spec": config.model,
+            "parameters": parameters,
+            "preprocess": prepared.preprocess.model_dump(mode="json"),
+        },
+        "reference": _checkpoint(prepared.reference),
+        "start": _checkpoint(prepared.start) if prepared.start else None,
+        "scope": config.scopes[0],
+        "method": scorer.method,
+        "method_reason": scorer.method_reason,
+        "path_note": scorer.path_note,
+        "loss": config.loss,
+        "batch_size": config.batch_size,
+        "split": config.split,
+        "direction": {
+            "norm": direction.norm,
+            "tensors": len(direction.tensors),
+            "parameters": direction.parameters,
+        },
+        "outputs": prepared.classes.outputs,
+        "outputs_reason": prepared.classes.reason,
+        "device": str(prepared.device),
+        "versions": {
+            "mimic": mimic.__version__,
+            "scores": VERSION,
+            "torch": torch.__version__,
+            "pillow": version("pillow"),
+        },
+    }
+
+
+def _checkpoint(checkpoint: Checkpoint) -> dict[str, str]:
+    return {"name": checkpoint.name, "sha256": checkpoint.sha256}
+
+
+def _sentence(error: Exception, run: Run) -> str | None:
+    """The error as a user can use it; None where it is a fault of ours."""
+    if isinstance(error, MimicError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"no memory left on the device at {run.facts['batch_size']} samples a batch: use a smaller --batch-size"
+    if isinstance(error, OSError):
+        return f"cannot write to {run.folder} ({error.strerror}): make room or permit it, then run the same command"
+    return None
