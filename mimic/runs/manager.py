@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from mimic.runs import local
 from mimic.runs.check import reference_check
 from mimic.runs.config import MAIN, ScoreConfig
 from mimic.runs.prepare import Prepared, prepare
+from mimic.runs.progress import Progress
 from mimic.runs.worker import Worker
 from mimic.scores import VERSION
 from mimic.workspace.files import make_folder, write_json
@@ -36,24 +36,6 @@ from mimic.workspace.publish import publish, seconds_spent
 # A shard is what is lost at worst, and one file: small for a short run, few for a long one.
 _LEAST_SHARD = 256
 _MOST_SHARDS = 1000
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        run: its id.
-        done, total: samples.
-        resumed: how many of the done ones an earlier attempt had finished.
-        unreadable: images of this attempt that could not be read.
-    """
-
-    run: str
-    done: int
-    total: int
-    resumed: int
-    unreadable: int
 
 
 def score(

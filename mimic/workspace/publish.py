@@ -14,7 +14,7 @@ scores.duckdb         scores       a row a sample, NULL for NaN, sorted by the m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from mimic.data import Shard
 from mimic.workspace.files import building, finish, quoted, temporary_name, write_json
 from mimic.workspace.layout import Dataset, Run
+
+MakeTables = Callable[[duckdb.DuckDBPyConnection, Run], None]
 
 BINS = 200
 RANKS = (1, 2, 3)
@@ -82,17 +84,21 @@ def seconds_spent(run: Run) -> float:
     return sum(float((pq.read_schema(part).metadata or {}).get(_SECONDS, 0)) for part in run.parts)
 
 
-def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any]) -> Run:
+def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any], make_tables: MakeTables | None = None) -> Run:
     """Build scores.duckdb from the parts, then name it in run.json, which is what publishes the run.
 
     Args:
-        run: every shard of it has its part.
+        run: everything of it has its part.
+        dataset: what it scored.
         facts: what else run.json shall say from now on, e.g. ``seconds`` and ``check``.
+        make_tables: makes the tables ``scores`` (sorted, a column a signal of the run), ``predictions``, ``failures``
+            and any others, on a connection where the data set is attached as ``data``; by default from the parts of a
+            scoring run. The tables ``bins`` and ``run`` are made here for every run.
     """
     final: dict[str, Any] = {key: value for key, value in run.facts.items() if key != "error"}
     with building(run.folder / _SCORES_FILE) as connection:
         connection.execute(f"ATTACH {_literal(str(dataset.samples_file))} AS data (READ_ONLY)")
-        _tables(connection, run)
+        (make_tables or score_tables)(connection, run)
         _bins(connection, run.signals)
         scored, failed = connection.execute(
             "SELECT (SELECT count(*) FROM scores) - count(*), count(*) FROM failures"
@@ -112,7 +118,8 @@ def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any]) -> Run:
     return Run(run.folder, final)
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+def score_tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """The tables scores, predictions and failures from the parts of a scoring run."""
     parts = ", ".join(_literal(str(part)) for part in run.parts)
     connection.execute(f"CREATE TEMP VIEW parts AS SELECT * FROM read_parquet([{parts}])")
     signals = ", ".join(f"nullif({quoted(s)}, 'nan'::FLOAT) AS {quoted(s)}" for s in run.signals)

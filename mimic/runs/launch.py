@@ -1,0 +1,116 @@
+"""Starting things from outside: the app for a workspace, and runs as processes of their own. Never loads torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mimic.errors import MimicError
+from mimic.workspace.files import make_folder
+from mimic.workspace.layout import Workspace
+
+HOST = "127.0.0.1"
+PORT = 8501
+WORKSPACE_VARIABLE = "MIMIC_WORKSPACE"
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_TRIED = 100
+
+
+def app_file() -> Path:
+    """The app's own file: inside an installed package, or at the top of a clone.
+
+    Raises:
+        MimicError: neither is there.
+    """
+    for candidate in (_PACKAGE / "_app" / "app.py", _PACKAGE.parent / "app.py"):
+        if candidate.is_file():
+            return candidate
+    raise MimicError(f"the app is not installed with {_PACKAGE}: install mimic-score from its wheel, or use a clone")
+
+
+def free_port(first: int = PORT) -> int:
+    """The first free port from `first` on.
+
+    Raises:
+        MimicError: a hundred in a row are taken, or the number is no port.
+    """
+    if not 1 <= first <= 65535:
+        raise MimicError(f"{first} is no port: use a number from 1 to 65535")
+    for port in range(first, min(first + _TRIED, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: a port just left is free
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise MimicError(f"no free port from {first} on: give another with --port")
+
+
+def app_command(port: int) -> list[str]:
+    """What starts the app's server on a port."""
+    options = {"server.address": HOST, "server.port": str(port), "server.headless": "true"}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return [sys.executable, "-m", "streamlit", "run", str(app_file()), *flags]
+
+
+def serve(workspace: Workspace, port: int) -> int:
+    """Serve the app until it is stopped.
+
+    Args:
+        workspace: what it shows.
+        port: a free port.
+
+    Returns:
+        The server's exit status; 0 after Ctrl-C.
+    """
+    app = app_file()
+    environment = os.environ | {WORKSPACE_VARIABLE: str(workspace.path.expanduser().resolve())}
+    # Streamlit takes its settings, the theme among them, from the folder it is started in.
+    server = subprocess.Popen(app_command(port), cwd=app.parent, env=environment)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=10)
+        return 0
+    finally:
+        if server.poll() is None:
+            server.kill()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command running on its own: its process, and the file that holds what it says."""
+
+    process: int
+    log: Path
+
+
+def start(workspace: Workspace, arguments: Sequence[str]) -> Started:
+    """Start a command of ours that outlives this process, e.g. ``["score", "photos", "--model", …]``.
+
+    Args:
+        workspace: what it works on; given to the command as ``--workspace``.
+        arguments: as after `mimic` on the command line; texts with a leading dash are options.
+
+    Returns:
+        The process and its log.
+    """
+    folder = make_folder(workspace.path / "logs")
+    log = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{arguments[0]}.log"
+    place = str(workspace.path.expanduser().resolve())
+    command = [sys.executable, "-m", "mimic.cli", *arguments, "--workspace", place]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Started(process.pid, log)
