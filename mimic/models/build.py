@@ -2,6 +2,8 @@
 
 - ``small:NAME``: one of our small networks, see `mimic.models.small`
 - ``module:pkg.mod:factory``: anybody's code; factory(num_classes) or factory() gives a module, or (module, Preprocess)
+- ``timm:NAME``, ``torchvision:NAME[/WEIGHTS]``, ``open_clip:NAME[/PRETRAINED]``, ``hf:FOLDER-OR-ID``:
+  other libraries' models, see `mimic.models.hub`
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mimic.errors import MimicError
+from mimic.models.hub import Built, build_hf, build_open_clip, build_timm, build_torchvision
 from mimic.models.preprocess import Preprocess
 from mimic.models.small import SMALL, small_preprocess
 
@@ -23,20 +26,23 @@ from mimic.models.small import SMALL, small_preprocess
 class BuiltModel:
     """A model in eval mode, what it expects of its pixels, and the spec that names it.
 
-    `preprocess` is None where somebody's factory gives none: whoever reads images then has to ask for it.
+    `preprocess` is None where nothing says it: whoever reads images then has to ask for it. `tokenize` turns captions
+    into (B, T) int64 for models that take them, and is None for others.
     """
 
     module: nn.Module
     preprocess: Preprocess | None
     spec: str
+    tokenize: Callable[[list[str]], Tensor] | None = None
 
 
-def build_model(spec: str, num_classes: int) -> BuiltModel:
-    """Builds a model with freshly initialised weights.
+def build_model(spec: str, num_classes: int, pretrained: bool = False) -> BuiltModel:
+    """Builds a model: with freshly initialised weights, or with those that its library has for it.
 
     Args:
         spec: ``PREFIX:REST``, see the module's list.
-        num_classes: K, the number of outputs wanted.
+        num_classes: K, the number of outputs wanted. Weights of a library keep the outputs they were trained for.
+        pretrained: whether to fetch the library's weights, from its cache or the network.
 
     Returns:
         The model, in eval mode, on the CPU.
@@ -48,22 +54,27 @@ def build_model(spec: str, num_classes: int) -> BuiltModel:
     if prefix not in SPECS or not rest:
         known = ", ".join(f"{each}:…" for each in SPECS)
         raise MimicError(f"{spec!r} names no model: a spec is one of {known}")
-    module, preprocess = SPECS[prefix](rest, num_classes)
-    return BuiltModel(module.eval(), preprocess, spec)
+    module, preprocess, tokenize = SPECS[prefix](rest, num_classes, pretrained)
+    return BuiltModel(module.eval(), preprocess, spec, tokenize)
 
 
-def _build_small(name: str, num_classes: int) -> tuple[nn.Module, Preprocess | None]:
+def _build_small(name: str, num_classes: int, pretrained: bool) -> Built:
     if name not in SMALL:
         raise MimicError(f"there is no small network {name!r}: one of {', '.join(SMALL)}")
-    return SMALL[name](num_classes), small_preprocess(name)
+    if pretrained:
+        raise MimicError(f"small:{name} has no pretrained weights of its own: give a checkpoint")
+    return SMALL[name](num_classes), small_preprocess(name), None
 
 
-def _build_imported(path: str, num_classes: int) -> tuple[nn.Module, Preprocess | None]:
+def _build_imported(path: str, num_classes: int, pretrained: bool) -> Built:
     spec = f"module:{path}"
     factory = _import_factory(spec, path)
+    offered = {"num_classes": num_classes, "pretrained": pretrained}
     takes = inspect.signature(factory).parameters
+    if pretrained and "pretrained" not in takes:
+        raise MimicError(f"{spec}: the factory takes no `pretrained`, so it has no weights to give: give a checkpoint")
     try:
-        made = factory(num_classes=num_classes) if "num_classes" in takes else factory()
+        made = factory(**{name: value for name, value in offered.items() if name in takes})
     except Exception as error:  # anybody's code may raise anything
         raise MimicError(f"{spec}: the factory failed ({type(error).__name__}: {error})") from error
     module, preprocess = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
@@ -71,7 +82,7 @@ def _build_imported(path: str, num_classes: int) -> tuple[nn.Module, Preprocess 
         raise MimicError(f"{spec}: the factory gave {type(module).__name__}, not a torch.nn.Module")
     if preprocess is not None and not isinstance(preprocess, Preprocess):
         raise MimicError(f"{spec}: the factory's second value is {type(preprocess).__name__}, not a mimic Preprocess")
-    return module, preprocess
+    return module, preprocess, None
 
 
 def _import_factory(spec: str, path: str) -> Callable[..., Any]:
@@ -87,8 +98,12 @@ def _import_factory(spec: str, path: str) -> Callable[..., Any]:
     return factory  # type: ignore[no-any-return]
 
 
-# prefix → builder(rest of the spec, num_classes) -> (module, preprocess)
-SPECS: dict[str, Callable[[str, int], tuple[nn.Module, Preprocess | None]]] = {
+# prefix → builder(rest of the spec, num_classes, pretrained) -> (module, preprocess, tokenize)
+SPECS: dict[str, Callable[[str, int, bool], Built]] = {
     "small": _build_small,
     "module": _build_imported,
+    "timm": build_timm,
+    "torchvision": build_torchvision,
+    "open_clip": build_open_clip,
+    "hf": build_hf,
 }

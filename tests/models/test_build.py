@@ -43,6 +43,9 @@ def factories(tmp_path, monkeypatch):
             def with_preprocess(num_classes):
                 return nn.Linear(2, num_classes), Preprocess(mode="L", size=(8, 8), mean=(0.5,), std=(0.5,))
 
+            def weighted(pretrained):
+                return nn.Linear(2, 9 if pretrained else 5)
+
             def failing():
                 raise ValueError("no weights here")
 
@@ -67,6 +70,14 @@ def test_factories():
     assert build_model("module:their_models:with_preprocess", 7).preprocess == Preprocess(
         mode="L", size=(8, 8), mean=(0.5,), std=(0.5,)
     )
+
+
+@pytest.mark.usefixtures("factories")
+def test_factories_may_have_weights():
+    assert build_model("module:their_models:weighted", 7).module.out_features == 5
+    assert build_model("module:their_models:weighted", 7, pretrained=True).module.out_features == 9
+    with pytest.raises(MimicError, match="takes no `pretrained`"):
+        build_model("module:their_models:sized", 7, pretrained=True)
 
 
 @pytest.mark.usefixtures("factories")
