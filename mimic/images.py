@@ -1,7 +1,8 @@
 """Opening somebody else's image file, safely: the pixels, or the reason why not.
 
-Used by scoring and by thumbnails alike, so that a picture is readable in both places or in neither. Pillow's pixel limit
-stays on, truncated files are refused, vector formats never reach a parser, and only the first frame of an animation counts.
+Used by scoring and by thumbnails alike, so that a picture is readable in both places or in neither. Pillow's pixel
+limit stays on, truncated files are refused, vector formats never reach a parser, and only the first frame of an
+animation counts.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Raster formats of Pillow that people keep training images in; everything else (EPS, PDF, WMF … run interpreters) stays shut.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "AVIF")
+# Raster formats of Pillow that people keep training images in (MPO opens as JPEG). Everything else stays shut: EPS, PDF
+# and WMF run interpreters.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"})
 
 
@@ -30,7 +32,8 @@ def read_image(source: Path | bytes) -> Image.Image:
         A loaded image in the file's own mode (convert it with `Image.convert`).
 
     Raises:
-        UnreadableImage: missing, empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's pixel limit.
+        UnreadableImage: missing, empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's
+            pixel limit.
     """
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()

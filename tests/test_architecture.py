@@ -24,7 +24,14 @@ TORCH_FREE = [
     "mimic.runs.launch",
 ]
 # What a page may stand on: the floors below the app that know no torch (shared by every page, so one list).
-PAGE_MAY_IMPORT = ("mimic.workspace", "mimic.filters", "mimic.evaluation", "mimic.reports", "mimic.runs.launch", "mimic.errors")
+PAGE_MAY_IMPORT = (
+    "mimic.workspace",
+    "mimic.filters",
+    "mimic.evaluation",
+    "mimic.reports",
+    "mimic.runs.launch",
+    "mimic.errors",
+)
 
 
 def imports_of(path: Path) -> list[str]:
@@ -55,7 +62,9 @@ def test_pages_stand_only_on_torch_free_floors(path: Path) -> None:
 
 
 def test_the_library_never_imports_streamlit() -> None:
-    users = [path for path in (ROOT / "mimic").rglob("*.py") if any(n.split(".")[0] == "streamlit" for n in imports_of(path))]
+    users = [
+        path for path in (ROOT / "mimic").rglob("*.py") if any(n.split(".")[0] == "streamlit" for n in imports_of(path))
+    ]
     assert users == []
 
 

@@ -1,0 +1,64 @@
+"""Reading a stranger's image: the pixels of every kind that can be had, and a reason for every one that cannot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mimic.images import FORMATS, UnreadableImage, read_image
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_come_back_pixel_for_pixel(picture: Image.Image, kind: str) -> None:
+    assert np.array_equal(np.asarray(read_image(encoded(picture, kind)).convert("RGB")), np.asarray(picture))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_named_opens(picture: Image.Image, kind: str) -> None:
+    assert read_image(encoded(picture, kind)).size == picture.size
+
+
+def test_a_photo_taken_sideways_comes_upright(picture: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    assert read_image(encoded(picture, "JPEG", exif=exif)).size == (12, 20)
+
+
+def test_only_the_first_frame_of_an_animation_counts(picture: Image.Image) -> None:
+    frames = [picture.point(lambda value, k=k: value // (k + 1)) for k in range(3)]
+    data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert np.array_equal(np.asarray(read_image(data).convert("RGB")), np.asarray(picture))
+
+
+def test_reasons(picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encoded(picture, "PNG")
+    cases: list[tuple[Path | bytes, str]] = [
+        (tmp_path / "absent.png", "missing"),
+        (tmp_path, "cannot be read"),
+        (b"", "empty"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (whole[: len(whole) // 2], "broken image"),
+    ]
+    for source, reason in cases:
+        with pytest.raises(UnreadableImage, match=reason):
+            read_image(source)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableImage, match="more than 100 pixels"):
+        read_image(whole)
