@@ -37,8 +37,9 @@ class Checkpoint:
 
     Attributes:
         tensors: name → tensor, on the CPU, in the file's own dtypes and under the file's own names.
-        metadata: the file's own notes; ``"classes"`` is a JSON list of class names in output order, ``"model"`` a spec.
-        sha256: of the file's bytes; of a sharded checkpoint, of the index and the shards in order of their names.
+        metadata: the file's own notes; ``"classes"`` is a JSON list of class names in output order, ``"model"`` a spec,
+            ``"adapter_config"`` the configuration that lay beside a LoRA adapter.
+        sha256: of the file's bytes, then of the shards' in order of their names or of the adapter's configuration.
         name: the file's name, for messages and run.json.
     """
 
@@ -93,6 +94,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise MimicError(f"{path.name} is no checkpoint: .safetensors, or .pt/.pth/.bin/.ckpt of torch.save")
     if not tensors:
         raise MimicError(f"{path.name} holds no tensors: save a model's state_dict()")
+    adapter = path.with_name("adapter_config.json")
+    if path.stem == "adapter_model" and adapter.is_file():
+        metadata = {**metadata, "adapter_config": _json(adapter)}
+        return Checkpoint(tensors, metadata, _sha256([path, adapter]), path.name)
     return Checkpoint(tensors, metadata, _sha256([path]), path.name)
 
 
@@ -134,7 +139,7 @@ def match_state(module: nn.Module, tensors: Mapping[str, Tensor], name: str = "t
         MimicError: names or shapes differ; the first three mismatches are named.
     """
     own = module.state_dict()
-    found = _without_prefix(tensors, set(own))
+    found = without_prefix(tensors, set(own))
     state, wrong = {}, []
     for key, value in own.items():
         source = found.get(key)
@@ -189,6 +194,15 @@ def _load_sharded(index: Path) -> Checkpoint:
     return Checkpoint(tensors, {}, _sha256([index, *files]), index.name)
 
 
+def _json(path: Path) -> str:
+    try:
+        text = path.read_text()
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise MimicError(f"{path.name} is broken ({error})") from None
+    return text
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -220,8 +234,8 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
-def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> Mapping[str, Tensor]:
-    """The tensors under the prefix that brings most names to the wanted ones: itself empty if nothing is better."""
+def without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> Mapping[str, Tensor]:
+    """The tensors under the prefix that brings most names to the wanted ones, without it; all, where none does."""
     best, best_count = tensors, sum(name in wanted for name in tensors)
     for prefix in sorted({prefix for name in tensors for prefix in _prefixes(name)}, key=len):
         stripped = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
