@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mimic.models.direction import Direction
     from mimic.scores.mimic import iter_scores, mimic_scores
+    from mimic.training.reweight import GradMimic
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Direction": "mimic.models.direction",
+    "GradMimic": "mimic.training.reweight",
     "iter_scores": "mimic.scores.mimic",
     "mimic_scores": "mimic.scores.mimic",
 }
 
-__all__ = ["Direction", "iter_scores", "mimic_scores"]
+__all__ = ["Direction", "GradMimic", "iter_scores", "mimic_scores"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,78 @@
+"""The last layer's slope: its input and the losses' own graph are enough, whatever the loss.
+
+A step ε along v/‖v‖ changes the layer's output by ε (V h + v_b) / ‖v‖, and the losses by what `LossSlope` makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimic.errors import MimicError
+from mimic.training.slope import UNUSED, LossSlope
+from mimic.training.target import Aim, Target
+from mimic.training.watch import Call, Forward
+
+
+def lies_in_head(target: Target) -> bool:
+    """Whether the scope is a part of the final linear layer and of nothing else (a tied weight acts elsewhere too)."""
+    layer = target.module.get_submodule(target.head) if target.head else None
+    if type(layer) is not nn.Linear:
+        return False
+    own = {id(each) for each in layer.parameters()}
+    uses = [name for name, each in target.module.named_parameters(remove_duplicate=False) if id(each) in own]
+    return all(name.rpartition(".")[0] == target.head for name in [*uses, *target.parameters])
+
+
+class HeadSlope:
+    """dℓ_i/dε along v for a scope in the final linear layer.
+
+    Args:
+        target: see `lies_in_head`.
+        coupled: as in `LossSlope`.
+    """
+
+    def __init__(self, target: Target, coupled: bool | None = None) -> None:
+        assert target.head is not None
+        self.head: str = target.head
+        self.layers = [self.head]
+        self.loss_slope = LossSlope(coupled)
+
+    def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim) -> Tensor:
+        """The slopes of a batch, times ‖v‖.
+
+        Args:
+            losses: (B,), computed from what the passes gave.
+            passes: since the last batch.
+            aim: v now.
+
+        Returns:
+            (B,) float32, or float64 for a float64 model.
+
+        Raises:
+            MimicError: the losses do not depend on the layer.
+        """
+        calls = [call for each in passes for call in each.calls if call.layer == self.head]
+        if not calls:
+            raise MimicError(UNUSED)
+        changes = [self._change(call, aim) for call in calls]
+        return self.loss_slope(losses, [call.output for call in calls], changes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether the loss couples the batch, once that is known."""
+        return {"coupled": self.loss_slope.coupled}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.loss_slope.coupled = state["coupled"]
+
+    def _change(self, call: Call, aim: Aim) -> Tensor:
+        weight = aim.tensors.get(f"{self.head}.weight")
+        bias = aim.tensors.get(f"{self.head}.bias")
+        if weight is None:
+            assert bias is not None
+            return bias.expand(call.output.value.shape)
+        return F.linear(call.given.to(weight.dtype), weight, bias)
