@@ -1,6 +1,6 @@
 """Pictures for pages: small, made once, kept on disk by the content of the file, so that a moved image keeps its own.
 
-A picture that cannot be read is not an error but a reason to show in its place. An image under `SMALL` pixels is kept as
+A picture that cannot be read is no error but a reason to show in its place. An image under `SMALL` pixels is kept as
 it is, to the pixel: whoever shows it enlarges it without blur.
 """
 

@@ -78,13 +78,33 @@ def _merged(frame: pd.DataFrame, bars: int) -> pd.DataFrame:
     first, width = _grid(frame)
     last = int(frame["bin"].max())
     each = math.ceil((last + 1) / bars)
-    bar = frame["bin"] // each
-    merged = frame.assign(bar=bar).groupby(["bar", "group"], sort=True)[["n"]].sum().reset_index()
+    frame = frame.assign(bar=frame["bin"] // each)
+    merged = frame.groupby(["bar", "group"], sort=True)[["n"]].sum().reset_index()
     merged["left"] = first + width * each * merged["bar"]
-    merged["right"] = np.minimum(merged["left"] + width * each, first + width * (last + 1))
-    merged["low"] = np.where(merged["bar"] == 0, -np.inf, merged["left"])
-    merged["high"] = np.where(merged["bar"] == last // each, np.inf, merged["right"])
+    merged["right"] = first + width * np.minimum(each * (merged["bar"] + 1), last + 1)
+    # the bins' own edges, not the drawn ones, which may differ in the last digit; between them lie only empty bins
+    ends = frame.groupby("bar").agg({"low": "min", "high": "max"}).loc[merged["bar"]]
+    merged["low"] = np.where(merged["bar"] == 0, -np.inf, ends["low"].to_numpy())
+    merged["high"] = np.where(merged["bar"] == last // each, np.inf, ends["high"].to_numpy())
     return merged[["bar", "left", "right", "low", "high", "group", "n"]]
+
+
+def snap(bars: pd.DataFrame, start: float, stop: float) -> tuple[float, float]:
+    """The scores low ≤ s < high of the bars whose middle lies between two places on the axis: a brush takes whole bars.
+
+    Args:
+        bars: as `histogram` gives them, at least one.
+        start, stop: where the brush begins and ends.
+
+    Returns:
+        Infinite ends where an open-ended bar is among them; the places themselves where no bar is.
+    """
+    start, stop = min(start, stop), max(start, stop)
+    middles = (bars["left"] + bars["right"]) / 2
+    inside = bars[(middles >= start) & (middles <= stop)]
+    if inside.empty:
+        return start, stop
+    return float(inside["low"].min()), float(inside["high"].max())
 
 
 def _grid(frame: pd.DataFrame) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, histogram, suitable_bars
+from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, histogram, snap, suitable_bars
 
 
 def groups(known, split):
@@ -34,3 +34,12 @@ def test_a_signal_nobody_has_gives_no_bars(known):
 
 def test_bars_grow_with_the_samples_and_stop():
     assert [suitable_bars(n) for n in (0, 50, 3_000, 10_000_000)] == [10, 10, 54, 200]
+
+
+def test_a_brush_takes_whole_bars_and_open_ends(known):
+    bars, scores = histogram(known.published, "fine", "none", 30), known.scores["fine"].astype(np.float64)
+    for first, last in [(0, 3), (5, 5), (7, 12), (0, len(bars) - 1)]:
+        low, high = snap(bars, bars["left"][first] + 1e-3, bars["right"][last] - 1e-3)
+        assert ((scores >= low) & (scores < high)).sum() == bars["n"][first : last + 1].sum()
+    assert snap(bars, 1e6, -1e6) == (-np.inf, np.inf)  # drawn from right to left
+    assert snap(bars, 1e6, 2e6) == (1e6, 2e6)  # beside all bars

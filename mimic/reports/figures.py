@@ -1,0 +1,310 @@
+"""Plotly figures from DataFrames that are ready to draw: at most 200 bars, 100 × 100 cells, no raw columns.
+
+Every figure has titled axes, a transparent ground, colours of one meaning (`palette`), hover text with exact counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mimic.reports import text
+from mimic.reports.palette import Palette
+from mimic.workspace.queries.compare import Density
+from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG
+
+# No logo, no upload to a chart service, nothing that leads outside; drawing is all there is.
+CONFIG: dict[str, Any] = {"displayModeBar": False, "displaylogo": False, "responsive": True, "scrollZoom": False}
+STRIPS = 24
+
+
+def histogram(
+    bars: pd.DataFrame,
+    colours: Palette,
+    signal: str,
+    *,
+    chosen: tuple[float, float] | None = None,
+    line: float | None = None,
+    height: int = 260,
+) -> go.Figure:
+    """Bars of a signal's scores.
+
+    Args:
+        bars: as `queries.histogram.histogram` gives it; groups other than ``all`` are stacked.
+        signal: the axis's title.
+        chosen: low ≤ score < high; bars outside are pale.
+        line: a threshold: bars below it are in the dropped colour, the others in the kept one.
+        height: in pixels.
+    """
+    figure = go.Figure()
+    for group, mine in _groups(bars):
+        figure.add_trace(_bars(mine, _bar_colours(mine, group, colours, chosen, line), group))
+    if line is not None:
+        figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
+    figure.update_layout(barmode="stack", bargap=0)
+    _axes(figure, colours, signal, "samples", height)
+    return figure
+
+
+def histogram_by_class(
+    bars: pd.DataFrame, colours: Palette, signal: str, *, chosen: tuple[float, float] | None = None
+) -> go.Figure:
+    """All bars, and below them a strip a class: how that class's scores are spread, dark where most of them lie.
+
+    Args:
+        bars: as `queries.histogram.histogram` gives it with ``split="class"``.
+        chosen: as in `histogram`.
+
+    At most `STRIPS` classes: those whose scores lie lowest on average.
+    """
+    total = bars.groupby(["bar", "left", "right", "low", "high"])[["n"]].sum().reset_index()
+    names, share, hover = _strips(bars, total)
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.03, row_heights=[180, 22 * len(names) + 20]
+    )
+    figure.add_trace(_bars(total, _bar_colours(total, "all", colours, chosen, None), "all"), row=1, col=1)
+    figure.add_trace(
+        go.Heatmap(
+            x=(total["left"] + total["right"]) / 2,
+            y=list(range(len(names))),
+            z=share,
+            text=hover,
+            hovertemplate="%{text}<extra></extra>",
+            colorscale=_ramp(colours),
+            showscale=False,
+            ygap=2,
+        ),
+        row=2,
+        col=1,
+    )
+    _axes(figure, colours, "", "samples", 240 + 22 * len(names))
+    figure.update_layout(bargap=0)
+    labels = [text.figure_label(name, 24) for name in names]
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=labels, title=None, showgrid=False, row=2, col=1)
+    figure.update_xaxes(title=text.figure_label(signal), row=2, col=1)
+    return figure
+
+
+def spark(bars: pd.DataFrame, colours: Palette, *, height: int = 64) -> go.Figure:
+    """A histogram without axes, for a card that names its ends in words."""
+    figure = go.Figure(_bars(bars, [colours.neutral] * len(bars), "all"))
+    _axes(figure, colours, "", "", height)
+    figure.update_layout(bargap=0, margin={"l": 0, "r": 0, "t": 2, "b": 2})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20) -> go.Figure:
+    """Kept and dropped shares of each class, the least kept on top.
+
+    Args:
+        balance: as `queries.threshold.class_balance` gives it.
+        largest: classes shown at most.
+    """
+    shown = balance.head(largest).iloc[::-1]
+    names = [text.figure_label(label, 22) if label else "no label" for label in shown["label"]]
+    figure = go.Figure()
+    for side, colour in (("kept", colours.kept), ("dropped", colours.dropped)):
+        share = shown[side] / (shown["kept"] + shown["dropped"])
+        figure.add_trace(
+            go.Bar(
+                x=100 * share,
+                y=list(range(len(shown))),
+                orientation="h",
+                name=side,
+                marker={"color": colour, "line": {"width": 0}},
+                customdata=np.column_stack([names, shown[side], shown["kept"] + shown["dropped"]]),
+                hovertemplate=f"%{{customdata[0]}}: %{{customdata[1]:,}} of %{{customdata[2]:,}} {side}<extra></extra>",
+            )
+        )
+    figure.update_layout(barmode="stack", bargap=0.28)
+    _axes(figure, colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
+    return figure
+
+
+def density(
+    found: Density, colours: Palette, names: tuple[str, str], lines: tuple[float, float], *, height: int = 460
+) -> go.Figure:
+    """How many samples lie where on two signals (logarithmic shades), with both lines and what lies in each corner."""
+    counts = found.counts.astype(float)
+    figure = go.Figure(
+        go.Heatmap(
+            x=(found.a[1:] + found.a[:-1]) / 2,
+            y=(found.b[1:] + found.b[:-1]) / 2,
+            z=np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.2, np.nan),
+            customdata=found.counts,
+            hovertemplate="%{customdata:,} samples near (%{x:.4g}, %{y:.4g})<extra></extra>",
+            colorscale=_ramp(colours, skip=1),
+            showscale=False,
+        )
+    )
+    style = {"color": colours.text, "width": 2, "dash": "dot"}
+    figure.add_vline(x=_within(lines[0], found.a), line=style)
+    figure.add_hline(y=_within(lines[1], found.b), line=style)
+    corners = {"both keep": (1, 1), "only A drops": (0, 1), "only B drops": (1, 0), "both drop": (0, 0)}
+    for words, (x, y) in corners.items():
+        figure.add_annotation(
+            text=words,
+            x=x,
+            y=y,
+            xref="paper",
+            yref="paper",
+            xanchor="right" if x else "left",
+            yanchor="top" if y else "bottom",
+            showarrow=False,
+            font={"color": colours.muted, "size": 12},
+        )
+    _axes(figure, colours, f"A: {names[0]}", f"B: {names[1]}", height)
+    return figure
+
+
+def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
+    """AUROC of every signal with its 95 % interval, the best on top; the run's own in the reference's colour.
+
+    Args:
+        table: as `evaluation.detection.detection_table` gives it.
+    """
+    shown = table.iloc[::-1]
+    own = [name == main for name in shown["signal"]]
+    figure = go.Figure(
+        go.Scatter(
+            x=shown["auroc"],
+            y=list(range(len(shown))),
+            mode="markers+text",
+            text=[f"{value:.3f}" for value in shown["auroc"]],
+            textposition="top center",
+            textfont={"color": colours.text},
+            error_x={"array": 1.96 * shown["error"], "color": colours.muted, "thickness": 1.5, "width": 4},
+            marker={
+                "size": 11,
+                "color": [colours.reference if mine else colours.neutral for mine in own],
+                "symbol": ["diamond" if mine else "circle" for mine in own],
+            },
+            hovertemplate="AUROC %{x:.3f}<extra></extra>",
+            cliponaxis=False,
+        )
+    )
+    figure.add_vline(x=0.5, line={"color": colours.muted, "width": 1, "dash": "dot"})
+    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
+    lowest = float(np.nanmin([0.5, *shown["auroc"]]))
+    figure.update_xaxes(range=[lowest - 0.04, 1.0])
+    names = [text.figure_label(name) for name in shown["signal"]]
+    names = [f"<b>{name}</b>" if mine else name for name, mine in zip(names, own, strict=True)]
+    figure.update_yaxes(
+        tickvals=list(range(len(shown))), ticktext=names, range=[-0.6, len(shown) - 0.3], showgrid=False
+    )
+    return figure
+
+
+def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -> go.Figure:
+    """With how many of the given labels somebody agrees: (who, share 0 … 1, colour's name in the palette), top down."""
+    shown = list(shares)[::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[100 * share for _, share, _ in shown],
+            y=list(range(len(shown))),
+            orientation="h",
+            text=[text.percent(share) for _, share, _ in shown],
+            textposition="auto",
+            marker={"color": [getattr(colours, colour) for *_, colour in shown], "line": {"width": 0}},
+            hovertemplate="%{text} of the given labels<extra></extra>",
+        )
+    )
+    _axes(figure, colours, "agreement with the given labels, %", "", 76 + 30 * len(shown))
+    figure.update_layout(bargap=0.3)
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[who for who, *_ in shown], showgrid=False)
+    return figure
+
+
+def _groups(bars: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Groups in the order they are stacked, wrong labels at the bottom, where their heights can be compared."""
+    first = {WRONG: 0, RIGHT: 1, UNKNOWN: 2}
+    names = sorted(bars["group"].unique(), key=lambda name: (first.get(name, 9), name))
+    return [(name, bars[bars["group"] == name]) for name in names]
+
+
+def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> go.Bar:
+    ranges = [text.interval(low, high) for low, high in zip(mine["low"], mine["high"], strict=True)]
+    return go.Bar(
+        x=(mine["left"] + mine["right"]) / 2,
+        y=mine["n"],
+        width=mine["right"] - mine["left"],
+        name=name,
+        customdata=np.column_stack([mine["bar"], ranges]),
+        hovertemplate="%{customdata[1]}: %{y:,} samples" + (f", {name}" if name != "all" else "") + "<extra></extra>",
+        # the page dims what is not chosen; Plotly's own dimming would come on top
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        marker={"color": list(colours), "line": {"width": 0}},
+        showlegend=False,
+    )
+
+
+def _bar_colours(
+    mine: pd.DataFrame, group: str, colours: Palette, chosen: tuple[float, float] | None, line: float | None
+) -> list[str]:
+    full = {WRONG: colours.wrong, RIGHT: colours.right, UNKNOWN: colours.faint}.get(group, colours.neutral)
+    middles = (mine["left"] + mine["right"]) / 2
+    if line is not None:
+        return [colours.kept if middle >= line else colours.dropped for middle in middles]
+    if chosen is None:
+        return [full] * len(mine)
+    return [full if chosen[0] <= middle < chosen[1] else colours.faint for middle in middles]
+
+
+def _strips(bars: pd.DataFrame, total: pd.DataFrame) -> tuple[list[str], np.ndarray[Any, Any], list[list[str]]]:
+    """Class names from the bottom up, each class's share in each bar, and what hovering says."""
+    table = bars.pivot_table(index="group", columns="bar", values="n", fill_value=0)
+    table = table.reindex(columns=total["bar"], fill_value=0)
+    sizes = table.sum(axis=1)
+    centres = (table * total["bar"].to_numpy()).sum(axis=1) / sizes
+    order = centres.sort_values().index[:STRIPS][::-1]  # Plotly draws upwards: the lowest-scoring class comes last
+    share = (table.loc[order].to_numpy() / sizes.loc[order].to_numpy()[:, None]).astype(float)
+    ranges = [text.interval(low, high) for low, high in zip(total["low"], total["high"], strict=True)]
+    hover = []
+    for name in order:
+        words, size = text.figure_label(name), sizes[name]
+        counts = zip(ranges, table.loc[name], strict=True)
+        hover.append([f"{words}, {where}: {n:,} of {size:,}" for where, n in counts])
+    return list(order), share, hover
+
+
+def _ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
+    steps = colours.ramp[skip:]
+    return [[place / (len(steps) - 1), colour] for place, colour in enumerate(steps)]
+
+
+def _within(line: float, edges: np.ndarray[Any, Any]) -> float:
+    """A line beyond the drawn range is drawn at its edge."""
+    return float(min(max(line, edges[0]), edges[-1]))
+
+
+def _axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:
+    axis = {
+        "gridcolor": colours.grid,
+        "zerolinecolor": colours.grid,
+        "linecolor": colours.grid,
+        "tickfont": {"color": colours.muted},
+        "fixedrange": True,
+        "automargin": True,
+    }
+    figure.update_xaxes(**axis, title={"text": text.figure_label(x), "font": {"color": colours.muted, "size": 13}})
+    figure.update_yaxes(**axis, title={"text": text.figure_label(y), "font": {"color": colours.muted, "size": 13}})
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        showlegend=False,
+        hoverlabel={"namelength": -1},
+        separators=".,",
+    )
