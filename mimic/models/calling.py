@@ -1,16 +1,22 @@
-"""Calling somebody else's model: in eval mode, with whatever weights are wanted, (B, K) logits out of it."""
+"""Calling somebody else's model: in eval mode, with whatever weights are wanted, and reading what it returns.
+
+A model of labels returns (B, K) logits in one of many wrappings; a two-tower model returns features of both sides.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from mimic.errors import MimicError
+
+# What a model takes: images (B, …), or (images, texts) for two towers.
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 @contextmanager
@@ -30,13 +36,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             each.training = True
 
 
-def call(module: nn.Module, images: Tensor, state: Mapping[str, Tensor] | None = None) -> Tensor:
+def run(module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = None) -> Any:
+    """What the model returns, with some of its parameters and buffers replaced.
+
+    Args:
+        module: any model.
+        inputs: what it takes: one tensor (B, …), or a tuple of them.
+        state: parameter or buffer name → tensor to use instead; a tied weight is replaced wherever it is used.
+
+    Returns:
+        The model's own output.
+    """
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    return functional_call(module, dict(state), arguments) if state else module(*arguments)
+
+
+def call(module: nn.Module, images: Inputs, state: Mapping[str, Tensor] | None = None) -> Tensor:
     """The model's logits, with some of its parameters and buffers replaced.
 
     Args:
         module: a model whose output is logits, or a tuple or mapping that holds them.
         images: (B, …), what the model takes.
-        state: parameter or buffer name → tensor to use instead; a tied weight is replaced wherever it is used.
+        state: as for `run`.
 
     Returns:
         (B, K).
@@ -44,8 +65,37 @@ def call(module: nn.Module, images: Tensor, state: Mapping[str, Tensor] | None =
     Raises:
         MimicError: there are no (B, K) logits in what the model returns.
     """
-    output = functional_call(module, dict(state), (images,)) if state else module(images)
-    return logits_of(output, len(images))
+    return logits_of(run(module, images, state), batch_size(images))
+
+
+def batch_size(inputs: Inputs) -> int:
+    """How many samples there are in a model's input."""
+    return len(inputs[0] if isinstance(inputs, tuple) else inputs)
+
+
+def pairs_of(output: Any, batch: int) -> tuple[Tensor, ...]:
+    """Image features, text features, scale and perhaps bias in a two-tower model's output, a tuple or open_clip's dict.
+
+    Raises:
+        MimicError: there are no two (batch, D) floating-point tensors and a number.
+    """
+    if isinstance(output, Mapping):
+        names = ("image_features", "text_features", "logit_scale", "logit_bias")
+        output = tuple(output[name] for name in names if output.get(name) is not None)
+    tensors = tuple(each for each in output if each is not None) if isinstance(output, tuple | list) else ()
+    shapes = [tuple(each.shape) for each in tensors if isinstance(each, Tensor)]
+    if (
+        len(shapes) < 3
+        or shapes[0] != shapes[1]
+        or len(shapes[0]) != 2
+        or shapes[0][0] != batch
+        or tensors[2].numel() != 1
+    ):
+        raise MimicError(
+            f"the model returns {type(output).__name__} {shapes or ''} for {batch} pairs: "
+            f"({batch}, D) image features, ({batch}, D) text features and a scale are needed"
+        )
+    return tensors[:4]
 
 
 def logits_of(output: Any, batch: int) -> Tensor:

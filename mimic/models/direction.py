@@ -53,7 +53,7 @@ class Direction:
         Args:
             model: the model being scored, at θ.
             reference_state: a state dict of the same architecture, in any floating-point dtype.
-            scope: ``"last"``, ``"last-weight"`` or ``"full"``.
+            scope: see `mimic.models.scope`, e.g. ``"last"``, ``"last:2"`` or ``"full"``.
             example: (B, …), an input to find the last layer with; without it the last registered linear layer is taken,
                 and scoring checks that the model's output is that layer's.
 

@@ -19,12 +19,12 @@ class HeadCall:
 
     calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def features(self, logits: Tensor) -> Tensor | None:
+    def features(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor | None:
         """The layer's input (B, D), if the layer was called once and gave these logits; None otherwise."""
-        if len(self.calls) != 1:
+        if len(self.calls) != 1 or isinstance(outputs, tuple):
             return None
         features, output = self.calls[0]
-        same = output.shape == logits.shape and output.data_ptr() == logits.data_ptr()
+        same = output.shape == outputs.shape and output.data_ptr() == outputs.data_ptr()
         return features if same and features.ndim == 2 else None
 
 

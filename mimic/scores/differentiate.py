@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +24,15 @@ from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mimic.errors import MimicError
-from mimic.losses import Loss
-from mimic.models.calling import call, evaluating, plain_module
+from mimic.losses import Loss, reads_pairs
+from mimic.models.calling import Inputs, batch_size, evaluating, logits_of, pairs_of, plain_module, run
 from mimic.models.direction import Direction
 from mimic.models.head import HeadCall, watching
 from mimic.scores.difference import central_difference, choose_step
 
 Method = Literal["auto", "closed", "jvp", "difference"]
+# What a loss reads: logits (B, K), or features of both towers, scale and perhaps bias.
+Outputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ class Pass:
     """What one pass over a batch gave.
 
     Attributes:
-        logits: (B, K) at θ; None if only slopes were asked for and none of them needed it.
+        outputs: what the loss reads, at θ: logits (B, K), or a two-tower model's features and scale; None if only
+            slopes were asked for and none of them needed it.
         features: (B, D), the head's input at θ; None where no head is known or the model's output is not the head's.
         slopes: one (B,) a direction, dℓ/dε along v/‖v‖, in the model's dtype.
     """
 
-    logits: Tensor | None
+    outputs: Outputs | None
     features: Tensor | None
     slopes: tuple[Tensor, ...]
 
@@ -54,7 +57,7 @@ class Differentiator:
     Args:
         module: the model at θ. Its mode and its parameters are left as they are.
         directions: v over one or more scopes; all share one pass.
-        loss: per-sample loss of (logits, target).
+        loss: per-sample loss of (outputs, target), see `mimic.losses`.
         method: ``"auto"`` picks for each direction: closed form in the head, else forward mode, else differences.
         head: the name of the final linear layer, where it is known though no direction is about it.
 
@@ -89,51 +92,51 @@ class Differentiator:
         self._may_fall_back = method == "auto"
         self._steps: dict[int, float] = {}
 
-    def __call__(self, images: Tensor, target: Tensor, logits: bool = True) -> Pass:
+    def __call__(self, inputs: Inputs, target: Tensor | None, outputs: bool = True) -> Pass:
         """One pass over a batch.
 
         Args:
-            images: (B, …), the model's input.
-            target: (B,), what the loss takes.
-            logits: whether the logits at θ are wanted for their own sake.
+            inputs: what the model takes: images (B, …), or a tuple (images, texts).
+            target: what the loss takes, labels (B,) as a rule.
+            outputs: whether the outputs at θ are wanted for their own sake.
 
         Returns:
-            Logits, features and slopes.
+            Outputs, features and slopes.
 
         Raises:
             MimicError: the model's output is not what its last linear layer gives, or forward mode was asked for and
                 the model forbids it.
         """
         slopes: dict[int, Tensor] = {}
-        here: Tensor | None = None
+        here: Outputs | None = None
         features: Tensor | None = None
         with evaluating(self.module):
             for i in self._by("jvp"):
-                if (dual := self._forward_mode(i, images)) is not None:
+                if (dual := self._forward_mode(i, inputs)) is not None:
                     here, change, features = dual
                     slopes[i] = self._through_loss(here, change, target)
-            if here is None and (logits or self._by("closed")):
-                here, features = self._forward(images)
+            if here is None and (outputs or self._by("closed")):
+                here, features = self._forward(inputs)
             for i in self._by("closed"):
                 assert here is not None
                 slopes[i] = self._through_loss(here, self._head_change(i, features), target)
             for i in self._by("difference"):
-                slopes[i] = self._difference(i, images, target)
+                slopes[i] = self._difference(i, inputs, target)
         return Pass(here, features, tuple(slopes[i] for i in range(len(self.directions))))
 
     def _by(self, method: str) -> list[int]:
         return [i for i, name in enumerate(self.methods) if name == method]
 
-    def _through_loss(self, logits: Tensor, change: Tensor, target: Tensor) -> Tensor:
-        """The loss's change (B,) for the logits' change (B, K)."""
+    def _through_loss(self, outputs: Outputs, change: Outputs, target: Tensor | None) -> Tensor:
+        """The loss's change (B,) for the outputs' change."""
         with _quiet_torch():
-            slope: Tensor = jvp(lambda z: self.loss(z, target), (logits,), (change,))[1]
+            slope: Tensor = jvp(lambda z: self.loss(z, target), (outputs,), (change,))[1]
         return slope
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _forward(self, inputs: Inputs) -> tuple[Outputs, Tensor | None]:
         with watching(self.module, self.head) as seen:
-            logits = call(self.module, images)
-        return logits, seen.features(logits)
+            outputs = outputs_for(self.loss, self.module, inputs)
+        return outputs, seen.features(outputs)
 
     def _head_change(self, i: int, features: Tensor | None) -> Tensor:
         """(V h + v_b) / ‖v‖: the logits' change (B, K) when only the head moves."""
@@ -147,33 +150,33 @@ class Differentiator:
         change = F.linear(features, (tensors[f"{self.head}.weight"] / norm).to(features))
         return change if bias is None else change + (bias / norm).to(change)
 
-    def _forward_mode(self, i: int, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None] | None:
-        """Logits, their change, features; None once the model turned out to forbid it and differences may be used."""
+    def _forward_mode(self, i: int, inputs: Inputs) -> tuple[Outputs, Outputs, Tensor | None] | None:
+        """Outputs, their change, features; None once the model turned out to forbid it and differences may be used."""
         point, tangent = self._line(i)
 
-        def logits_at(point: dict[str, Tensor]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        def outputs_at(point: dict[str, Tensor]) -> tuple[Outputs, list[tuple[Tensor, Tensor]]]:
             with watching(self.module, self.head) as seen:
-                return call(self.module, images, point), seen.calls
+                return outputs_for(self.loss, self.module, inputs, point), seen.calls
 
         try:
             with forward_mode():
-                logits, change, calls = jvp(logits_at, (point,), (tangent,), has_aux=True)  # type: ignore[misc]
+                outputs, change, calls = jvp(outputs_at, (point,), (tangent,), has_aux=True)  # type: ignore[misc]
         except (NotImplementedError, RuntimeError) as error:
-            self._forward(images)  # a fault of the model or of its input is raised as such from here
+            self._forward(inputs)  # a fault of the model or of its input is raised as such from here
             reason = str(error).partition("\n")[0][:160] or type(error).__name__
             if not self._may_fall_back:
                 raise MimicError(f"the model forbids forward mode ({reason}): use method difference") from error
             self.methods[i] = "difference"
             self.reasons[i] = f"central difference, because the model forbids forward mode ({reason})"
             return None
-        return logits, change, HeadCall(calls).features(logits)
+        return outputs, change, HeadCall(calls).features(outputs)
 
-    def _difference(self, i: int, images: Tensor, target: Tensor) -> Tensor:
+    def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Tensor:
         point, unit = self._line(i)
 
         def losses_at(distance: float) -> Tensor:
             moved = {name: point[name] + distance * unit[name] for name in point}
-            return self.loss(call(self.module, images, moved), target)
+            return self.loss(outputs_for(self.loss, self.module, inputs, moved), target)
 
         if i not in self._steps:
             scale = math.sqrt(sum(float(each.double().square().sum()) for each in point.values()))
@@ -191,6 +194,16 @@ class Differentiator:
         direction = self.directions[i]
         point = {name: parameters[name].detach() for name in direction.tensors}
         return point, {name: (v / direction.norm).to(point[name]) for name, v in direction.tensors.items()}
+
+
+def outputs_for(loss: Loss, module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = None) -> Outputs:
+    """What the loss reads of the model's output, with some of the model's tensors replaced.
+
+    Raises:
+        MimicError: the model does not return it.
+    """
+    read = pairs_of if reads_pairs(loss) else logits_of
+    return read(run(module, inputs, state), batch_size(inputs))
 
 
 @contextmanager

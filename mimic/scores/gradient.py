@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.losses import NO_LABEL, Loss, get_loss
-from mimic.models.calling import call, evaluating, plain_module
+from mimic.models.calling import Inputs, evaluating, plain_module
 from mimic.models.direction import Direction
+from mimic.scores.differentiate import outputs_for
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class MeanGradient:
 
 def mean_gradient(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Inputs, Tensor | None]],
     direction: Direction,
     loss: str | Loss = "cross_entropy",
 ) -> MeanGradient:
@@ -43,7 +44,7 @@ def mean_gradient(
 
     Args:
         model: the model at θ; neither its parameters nor their gradients are touched.
-        batches: (images, labels) pairs on the model's device; samples without a label are left out of the mean.
+        batches: (images, labels) on the model's device; samples without a label are left out of the mean.
         direction: v; its scope is the gradient's.
         loss: a name in `mimic.losses.LOSSES`, or a function.
 
@@ -60,11 +61,12 @@ def mean_gradient(
     samples = 0
     for images, labels in batches:
         with evaluating(model), torch.enable_grad():
-            losses = function(call(model, images, point), labels)
+            losses = function(outputs_for(function, model, images, point), labels)
             gradients = torch.autograd.grad(losses.sum(), list(point.values()), materialize_grads=True)
         for name, gradient in zip(point, gradients, strict=True):
             total[name] += gradient
-        samples += int((labels != NO_LABEL).sum()) if labels.ndim == 1 else len(labels)
+        without = int((labels == NO_LABEL).sum()) if labels is not None and labels.ndim == 1 else 0
+        samples += len(losses) - without
     if samples == 0:
         raise MimicError("there are no labelled samples to take the mean gradient of")
     norm = math.sqrt(sum(float(each.square().sum()) for each in total.values()))

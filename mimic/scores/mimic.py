@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from mimic.losses import NO_LABEL, Loss, get_loss
+from mimic.models.calling import Inputs
 from mimic.models.direction import Direction
 from mimic.scores.differentiate import Differentiator, Method
 
 
 def mimic_scores(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    images: Inputs,
+    labels: Tensor | None,
     direction: Direction,
     loss: str | Loss = "cross_entropy",
     method: Method = "auto",
@@ -29,10 +30,11 @@ def mimic_scores(
 
     Args:
         model: the model at θ; scored in eval mode, and left in the mode it had.
-        images: (B, …), what the model takes, on its device.
-        labels: (B,) integers 0 … K−1, or −1 for a sample without a label.
+        images: (B, …), what the model takes, on its device; (images, texts) for a loss of pairs.
+        labels: what the loss takes: (B,) integers 0 … K−1, or −1 for a sample without a label; (B, K) where samples
+            have several labels; None for a loss of pairs.
         direction: from θ towards the reference, see `Direction.between`.
-        loss: a name in `mimic.losses.LOSSES`, or a function (logits (B, K), labels (B,)) → (B,).
+        loss: a name in `mimic.losses.LOSSES`, or a function (logits, labels) → (B,).
         method: ``"closed"``, ``"jvp"``, ``"difference"``, or ``"auto"``: the first of these that fits.
 
     Returns:
@@ -46,7 +48,7 @@ def mimic_scores(
 
 def iter_scores(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[tuple[Inputs, Tensor | None]],
     direction: Direction,
     loss: str | Loss = "cross_entropy",
     method: Method = "auto",
@@ -55,7 +57,7 @@ def iter_scores(
 
     Args:
         model: as for `mimic_scores`.
-        loader: gives (images, labels); moved to the model's device here.
+        loader: gives what `mimic_scores` takes, (images, labels) as a rule; moved to the model's device here.
         direction: as for `mimic_scores`.
         loss: as for `mimic_scores`.
         method: as for `mimic_scores`.
@@ -69,18 +71,19 @@ def iter_scores(
     differentiate = Differentiator(model, [direction], get_loss(loss), method)
     device = next(iter(direction.tensors.values())).device
     for images, labels in loader:
-        yield _scores(differentiate, images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+        here = tuple(each.to(device) for each in images) if isinstance(images, tuple) else images.to(device)
+        yield _scores(differentiate, here, None if labels is None else labels.to(device))
 
 
-def finite(values: Tensor, labels: Tensor) -> Tensor:
+def finite(values: Tensor, labels: Tensor | None) -> Tensor:
     """Scores as they are stored: float32, NaN for whatever is not finite or has no label."""
     values = values.float()
     known = values.isfinite()
-    if labels.ndim == 1:
+    if labels is not None and labels.ndim == 1:
         known = known & (labels != NO_LABEL)
     return torch.where(known, values, torch.nan)
 
 
-def _scores(differentiate: Differentiator, images: Tensor, labels: Tensor) -> Tensor:
-    (slope,) = differentiate(images, labels, logits=False).slopes
+def _scores(differentiate: Differentiator, images: Inputs, labels: Tensor | None) -> Tensor:
+    (slope,) = differentiate(images, labels, outputs=False).slopes
     return finite(-slope, labels)

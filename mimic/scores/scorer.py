@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
-from mimic.losses import NO_LABEL, Loss, check_labels, get_loss
+from mimic.losses import NO_LABEL, Loss, check_labels, get_loss, reads_pairs
 from mimic.models.calling import call, evaluating, plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
@@ -54,7 +54,7 @@ class SignalScorer:
         scope: one or several, see `mimic.models.scope`. The first gives `mimic` and `mimic_path`, a further one adds
             `mimic_<scope>` and `mimic_path_<scope>`.
         signals: names in `mimic.scores.SIGNALS`.
-        loss: a name in `mimic.losses.LOSSES`, or a function.
+        loss: a name in `mimic.losses.LOSSES`, or a function; of labels (B,), not of pairs.
         method: see `mimic_scores`.
         example: (B, …), an input that the model takes. With it the head is found and the method settled here; without,
             on the first batch.
@@ -81,6 +81,8 @@ class SignalScorer:
         self.module = plain_module(start)
         self.wanted = tuple(signals)
         self.loss = get_loss(loss)
+        if reads_pairs(self.loss):
+            raise MimicError("a loss of pairs has no labels and no predictions: score pairs with mimic_scores")
         scopes = [scope] if isinstance(scope, str) else list(scope)
         state = match_state(self.module, reference_state)
         self.directions = [Direction.between(self.module, state, each, example) for each in scopes]
@@ -127,8 +129,8 @@ class SignalScorer:
             MimicError: a label without an output; a model without (B, K) logits.
         """
         here = self._differentiate(images, labels)
-        assert here.logits is not None
-        known = check_labels(labels, here.logits.shape[1]).clamp_min(0)
+        assert isinstance(here.outputs, Tensor)
+        known = check_labels(labels, here.outputs.shape[1]).clamp_min(0)
         with evaluating(self.module):
             ends = _Ends(self.module, self._reference, self._differentiate.head, images, here)
             reference = ends.logits(frozenset(self._reference))
@@ -137,10 +139,10 @@ class SignalScorer:
                 if name == "mimic":
                     values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, here.slopes, strict=True)}
                 elif name == "mimic_path":
-                    values |= self._path(ends, here.logits, labels)
+                    values |= self._path(ends, here.outputs, labels)
                 else:
                     signal = LOGIT_SIGNALS[name]
-                    values[name] = signal.function(here.logits if signal.of == "start" else reference, known)
+                    values[name] = signal.function(here.outputs if signal.of == "start" else reference, known)
         return _assemble(values, reference, labels)
 
     def _path(self, ends: _Ends, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -168,8 +170,8 @@ class _Ends:
         self, module: nn.Module, reference: dict[str, Tensor], head: str | None, images: Tensor, here: Pass
     ) -> None:
         self.module, self.reference, self.head, self.images, self.here = module, reference, head, images, here
-        assert here.logits is not None
-        self.known: dict[frozenset[str], Tensor] = {frozenset(): here.logits}
+        assert isinstance(here.outputs, Tensor)
+        self.known: dict[frozenset[str], Tensor] = {frozenset(): here.outputs}
 
     def logits(self, names: frozenset[str]) -> Tensor:
         """(B, K) with the tensors of these names replaced; from the start's features if all are the head's."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mimic.models.calling import call, evaluating, plain_module
+from mimic.errors import MimicError
+from mimic.models.calling import call, evaluating, pairs_of, plain_module
 
 
 def test_modes_come_back_even_after_an_error():
@@ -37,3 +38,14 @@ def test_the_module_behind():
     model = nn.Linear(2, 3)
     assert plain_module(model) is model
     assert plain_module(torch.compile(nn.DataParallel(model))) is model
+
+
+def test_pairs_of_two_towers():
+    images, texts, scale, bias = torch.ones(3, 2), torch.ones(3, 2), torch.tensor(5.0), torch.tensor(-1.0)
+    assert pairs_of((images, texts, scale), 3) == (images, texts, scale)
+    assert pairs_of((images, texts, scale, None), 3) == (images, texts, scale)
+    named = {"image_features": images, "text_features": texts, "logit_scale": scale, "logit_bias": bias}
+    assert pairs_of(named, 3) == (images, texts, scale, bias)
+    for wrong in [images, (images, texts), (images, texts[:2], scale), (images, texts, images), {"logits": images}]:
+        with pytest.raises(MimicError, match=r"\(3, D\) text features and a scale are needed"):
+            pairs_of(wrong, 3)

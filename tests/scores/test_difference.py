@@ -26,7 +26,7 @@ def test_the_step_follows_the_curve_and_the_error_is_honest(frequency):
     exact = frequency * torch.cos(frequency * phases)
     error = float((central_difference(losses_at, step.length) - exact).norm() / exact.norm())
     assert error < 5e-3
-    assert error < 10 * step.error
+    assert error < 2 * step.error
 
 
 def test_a_sample_that_is_not_finite_does_not_spoil_the_choice():

@@ -1,0 +1,127 @@
+"""Other people's architectures, on every scope they have, against a float64 loop of single-sample backward().
+
+Small sizes of the real classes; the full ViT-B/16 is slow and runs with `make test-slow`.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mimic import Direction, mimic_scores
+from mimic.losses import get_loss
+
+
+def timm_vit():
+    timm = pytest.importorskip("timm")
+    return timm.create_model("test_vit", num_classes=5, img_size=32)
+
+
+def torchvision_resnet():
+    models = pytest.importorskip("torchvision.models")
+    return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=5)
+
+
+def torchvision_vit():
+    models = pytest.importorskip("torchvision.models")
+    return models.VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5)
+
+
+def torchvision_vit_b_16():
+    models = pytest.importorskip("torchvision.models")
+    return models.vit_b_16(num_classes=5, image_size=32)
+
+
+def nudged(start):
+    """A reference near the start, and running statistics that are neither 0 nor 1."""
+    start.train()
+    with torch.no_grad():
+        start(torch.randn(4, 3, 32, 32))
+    reference = copy.deepcopy(start)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter += 0.2 * parameter.std(correction=0).clamp_min(0.05) * torch.randn_like(parameter)
+    return start.eval(), reference.eval()
+
+
+seeds = given(seed=st.integers(0, 2**31))
+lean = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("scope", ["last", "last-weight", "last:1", "full"])
+@pytest.mark.parametrize(
+    "make",
+    [timm_vit, torchvision_resnet, torchvision_vit, pytest.param(torchvision_vit_b_16, marks=pytest.mark.slow)],
+)
+@seeds
+@lean
+def test_classifiers(backward_scores, make, scope, seed):
+    torch.manual_seed(seed)
+    start, reference = nudged(make())
+    images, labels = torch.randn(3, 3, 32, 32), torch.randint(5, (3,))
+    direction = Direction.between(start, reference.state_dict(), scope, images)
+    expected = backward_scores(start, reference, images, labels, list(direction.tensors))
+    got = mimic_scores(start, images, labels, direction).double()
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def two_towers(custom):
+    open_clip = pytest.importorskip("open_clip")
+    vision = {"image_size": 16, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 2}
+    if custom:  # SigLIP's kind: the text tower is a module of its own, and there is a bias
+        return open_clip.CustomTextCLIP(16, vision, text, init_logit_bias=-2.0)
+    return open_clip.CLIP(16, vision, text)
+
+
+@pytest.mark.parametrize("scope", ["image-last", "text-last", "full"])
+@pytest.mark.parametrize(("loss", "custom"), [("clip", False), ("siglip", True)])
+@seeds
+@lean
+def test_pairs_in_their_batch(loss, custom, scope, seed):
+    """Each pair's loss depends on the whole batch, so its gradient takes a backward through the whole batch."""
+    torch.manual_seed(seed)
+    start = two_towers(custom).eval()
+    reference = copy.deepcopy(start)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter += 0.2 * parameter.std(correction=0).clamp_min(0.05) * torch.randn_like(parameter)
+    images, texts = torch.randn(4, 3, 16, 16), torch.randint(1, 50, (4, 8))
+    direction = Direction.between(start, reference.state_dict(), scope)
+    got = mimic_scores(start, (images, texts), None, direction, loss).double()
+
+    twin, there = copy.deepcopy(start).double(), copy.deepcopy(reference).double()
+    v = {name: (there.get_parameter(name) - twin.get_parameter(name)).detach() for name in direction.tensors}
+    norm = torch.sqrt(sum(each.square().sum() for each in v.values()))
+    expected = []
+    for i in range(4):
+        twin.zero_grad()
+        get_loss(loss)(twin(images.double(), texts), None)[i].backward()
+        gradients = {name: twin.get_parameter(name).grad for name in v}
+        expected.append(-sum((gradients[name] * v[name]).sum() for name in v if gradients[name] is not None) / norm)
+    expected = torch.stack(expected)
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_difference_on_pairs(backward_scores):
+    torch.manual_seed(0)
+    start, reference = two_towers(False).eval(), two_towers(False).eval()
+    inputs = torch.randn(6, 3, 16, 16), torch.randint(1, 50, (6, 8))
+    direction = Direction.between(start, reference.state_dict(), "full")
+    exact, close = (mimic_scores(start, inputs, None, direction, "clip", method) for method in ("jvp", "difference"))
+    assert float((exact - close).norm() / exact.norm()) < 1e-2
+
+
+def test_multi_label(make_case, backward_scores):
+    case = make_case("convnet", seed=3)
+    target = torch.randint(2, (5, 7))
+    direction = Direction.between(case.start, case.reference.state_dict(), "full")
+    got = mimic_scores(case.start, case.images, target, direction, "multi_label").double()
+    expected = backward_scores(
+        case.start, case.reference, case.images, target, list(direction.tensors), get_loss("multi_label")
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
