@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mimic.errors import MimicError
 from mimic.training.slope import UNUSED, LossSlope
 from mimic.training.target import Aim, Target
-from mimic.training.watch import Call, Forward
+from mimic.training.watch import Call, Forward, Watch
 
 
 def lies_in_head(target: Target) -> bool:
@@ -33,21 +33,30 @@ class HeadSlope:
     Args:
         target: see `lies_in_head`.
         coupled: as in `LossSlope`.
+        forwards: as in `Watch`.
+
+    Attributes:
+        watch: the hook that it needs.
     """
 
-    def __init__(self, target: Target, coupled: bool | None = None) -> None:
+    method = "closed"
+    gives_gradients = False  # the ordinary backward pass of the weighted loss is as cheap
+
+    def __init__(self, target: Target, coupled: bool | None = None, forwards: int = 1) -> None:
         assert target.head is not None
         self.head: str = target.head
-        self.layers = [self.head]
+        self.reason = f"closed form, because the scope lies in the final linear layer {self.head!r}"
+        self.watch = Watch(target.module, [self.head], forwards)
         self.loss_slope = LossSlope(coupled)
 
-    def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim) -> Tensor:
+    def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool = True) -> Tensor:
         """The slopes of a batch, times ‖v‖.
 
         Args:
             losses: (B,), computed from what the passes gave.
             passes: since the last batch.
             aim: v now.
+            keep_graph: the graph is kept in any case.
 
         Returns:
             (B,) float32, or float64 for a float64 model.

@@ -17,18 +17,19 @@ import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.models.calling import logits_of
-from mimic.training.closed import HeadSlope
+from mimic.training.closed import HeadSlope, lies_in_head
 from mimic.training.exhaustion import Exhaustion, Gauge, OnExhausted, ReferenceExhausted, check_reaction, processes
+from mimic.training.full import FullMethod, FullSlope
 from mimic.training.recorder import Recorder, Visit
 from mimic.training.target import Target
-from mimic.training.watch import Forward, Watch
+from mimic.training.watch import Forward
 from mimic.training.weights import Policy, PolicyName, Temperature, uniform
 
 
@@ -53,6 +54,8 @@ class GradMimic:
             ``"continue"``, give every sample the same weight (``"uniform"``), or raise `ReferenceExhausted`
             (``"stop"``). It is said once as a warning, and kept in `exhausted` and in the record.
         window: steps a mean score is taken over.
+        method: how scopes beyond the last layer are scored, see `mimic.training.full`; the last layer always has its
+            closed form.
         coupled: whether a sample's loss depends on other samples of the batch, as a contrastive one does; the first
             batch tells if it is not given.
         forwards: how many forward passes make one batch's losses, e.g. 2 for two views.
@@ -80,6 +83,7 @@ class GradMimic:
         share: float = 0.5,
         on_exhausted: OnExhausted = "continue",
         window: int = 50,
+        method: FullMethod = "auto",
         coupled: bool | None = None,
         forwards: int = 1,
         example: Tensor | None = None,
@@ -92,10 +96,24 @@ class GradMimic:
         self._on_exhausted = on_exhausted
         self._gauge = Gauge(window)
         self._target = Target(model, reference_state, scope, example)
-        self._slope = HeadSlope(self._target, coupled)
-        self._watch = Watch(self._target.module, self._slope.layers, forwards)
+        in_head = method == "auto" and lies_in_head(self._target)
+        self._slope: HeadSlope | FullSlope = (
+            HeadSlope(self._target, coupled, forwards)
+            if in_head
+            else FullSlope(self._target, method, coupled, forwards)
+        )
         self._recorder = self._make_recorder(record) if record is not None else None
-        self._finish = weakref.finalize(self, _finish, self._watch, self._recorder)
+        self._finish = weakref.finalize(self, _finish, self._slope, self._recorder)
+
+    @property
+    def method(self) -> str:
+        """How scores are had now: ``closed``, ``backward``, ``jvp``, ``difference``; ``auto`` while undecided."""
+        return self._slope.method
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        return self._slope.reason
 
     @property
     def exhausted(self) -> Exhaustion | None:
@@ -121,11 +139,57 @@ class GradMimic:
             ReferenceExhausted: see `on_exhausted`; the batch has been scored and recorded.
         """
         self._check(losses)
-        passes = self._watch.take()
+        passes = self._slope.watch.take()
         weights = self._weigh(losses, passes)
         self._record(losses, passes, ids, labels, epoch)
         self._advance()
         return (weights.to(losses.dtype) * losses).sum()
+
+    def backward(
+        self,
+        losses: Tensor,
+        *,
+        ids: Any = None,
+        labels: Tensor | None = None,
+        epoch: int | None = None,
+        parameters: Literal["all", "scored"] = "all",
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Tensor:
+        """Leaves the weighted gradients in ``.grad``, added to what is there: for scope ``full``, by one backward pass.
+
+        Args:
+            losses, ids, labels, epoch: as in a call.
+            parameters: ``"all"`` gives every parameter Σ w_i g_i; ``"scored"`` only those of the scope, and the others
+                the plain mean gradient, as the paper's released code does.
+            scaler: of float16 training; the gradients are scaled by it, as `scaler.scale(loss).backward()` leaves them.
+
+        Returns:
+            Σ w_i ℓ_i, a scalar without graph.
+
+        Raises:
+            MimicError: as a call does, or ``"scored"`` under several processes, whose wrapper expects one backward
+                pass through everything.
+            ReferenceExhausted: see `on_exhausted`; no gradient has been left.
+        """
+        self._check(losses)
+        if parameters not in ("all", "scored"):
+            raise MimicError(f"there is no parameters={parameters!r}: all or scored")
+        if parameters == "scored" and processes() > 1:
+            raise MimicError("parameters='scored' needs a single process: use parameters='all' under several")
+        passes = self._slope.watch.take()
+        at_once = self._slope.gives_gradients and processes() == 1
+        scale = scaler.scale(torch.ones((), device=losses.device)) if scaler is not None else None
+        weights = self._weigh(losses, passes, scale, keep_graph=not at_once)
+        self._record(losses, passes, ids, labels, epoch)
+        self._advance()
+        weighted = (weights.to(losses.dtype) * losses).sum()
+        if at_once:
+            assert isinstance(self._slope, FullSlope)
+            self._add(self._slope.gradients(weights))
+        else:
+            factor = 1.0 if scale is None else scale
+            self._go_back(weighted * factor, losses.mean() * factor if parameters == "scored" else None)
+        return weighted.detach()
 
     def close(self) -> None:
         """Removes the hooks and finishes the record; the model is left as it was found."""
@@ -145,14 +209,38 @@ class GradMimic:
         if self._recorder is not None:
             self._recorder.resume(self.step)
 
-    def _weigh(self, losses: Tensor, passes: list[Forward]) -> Tensor:
+    def _weigh(
+        self, losses: Tensor, passes: list[Forward], scale: Tensor | None = None, keep_graph: bool = True
+    ) -> Tensor:
         with torch.autocast(losses.device.type, enabled=False):
             aim = self._target.aim()
-            slopes = self._slope(losses, passes, aim)
-            self.scores = -(slopes / aim.norm).detach()
+            slopes = self._slope(losses if scale is None else losses * scale, passes, aim, keep_graph)
+            norm = aim.norm if scale is None else aim.norm * scale
+            self.scores = -(slopes / norm).detach()
             equal = self.exhausted is not None and self._on_exhausted == "uniform"
             self.weights = uniform(self.scores) if equal else self.policy(self.scores, self.step)
         return self.weights
+
+    def _add(self, gradients: Mapping[str, Tensor]) -> None:
+        for name, gradient in gradients.items():
+            parameter = self._target.parameters[name]
+            gradient = gradient.to(parameter.dtype)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _go_back(self, weighted: Tensor, mean: Tensor | None) -> None:
+        """One ordinary backward pass, of the weighted loss, or of the mean with the scope's gradients exchanged."""
+        if mean is None:
+            weighted.backward()  # type: ignore[no-untyped-call]
+            return
+        scored = self._target.parameters
+        gradients = torch.autograd.grad(weighted, list(scored.values()), retain_graph=True, allow_unused=True)
+        before = {name: each.grad for name, each in scored.items()}
+        for each in scored.values():
+            each.grad = None
+        mean.backward()  # type: ignore[no-untyped-call]
+        for name, each in scored.items():
+            each.grad = before[name]
+        self._add({name: each for name, each in zip(scored, gradients, strict=True) if each is not None})
 
     def _advance(self) -> None:
         assert self.scores is not None
@@ -211,7 +299,7 @@ def _margins(passes: list[Forward], labels: Tensor) -> Tensor | None:
     return logits.gather(1, given).squeeze(1) - others
 
 
-def _finish(watch: Watch, recorder: Recorder | None) -> None:
-    watch.close()
+def _finish(slope: HeadSlope | FullSlope, recorder: Recorder | None) -> None:
+    slope.watch.close()
     if recorder is not None:
         recorder.close()

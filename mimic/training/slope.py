@@ -55,16 +55,15 @@ class LossSlope:
 
 def couples(losses: Tensor, outputs: Sequence[Output]) -> bool:
     """Whether the first loss depends on any row of the outputs but the first."""
-    if any(each.value.ndim == 0 or len(each.value) != len(losses) for each in outputs):
-        return True
-    gradients = _gradients(losses[0], outputs)
-    return any(bool(each[1:].any()) for each in gradients if each is not None)
+    gradients = [each for each in gradients_by(losses[0], outputs) if each is not None]
+    by_row = all(each.ndim > 0 and len(each) == len(losses) for each in gradients)
+    return not by_row or any(bool(each[1:].any()) for each in gradients)
 
 
 def _by_rows(losses: Tensor, outputs: Sequence[Output], changes: Sequence[Tensor]) -> Tensor:
     dtype = torch.promote_types(losses.dtype, torch.float32)
     slope = torch.zeros(len(losses), dtype=dtype, device=losses.device)
-    for gradient, change in zip(_gradients(losses, outputs), changes, strict=True):
+    for gradient, change in zip(gradients_by(losses, outputs), changes, strict=True):
         if gradient is not None:
             slope = slope + (gradient.to(dtype) * change.to(dtype)).reshape(len(losses), -1).sum(dim=1)
     return slope
@@ -73,7 +72,7 @@ def _by_rows(losses: Tensor, outputs: Sequence[Output], changes: Sequence[Tensor
 def _by_double_backward(losses: Tensor, outputs: Sequence[Output], changes: Sequence[Tensor]) -> Tensor:
     u = torch.zeros_like(losses, requires_grad=True)
     try:
-        gradients = _gradients(losses, outputs, u)
+        gradients = gradients_by(losses, outputs, u)
         changed = [(each, change) for each, change in zip(gradients, changes, strict=True) if each is not None]
         slope = torch.autograd.grad(
             [each for each, _ in changed], u, grad_outputs=[change.to(each) for each, change in changed]
@@ -87,16 +86,27 @@ def _by_double_backward(losses: Tensor, outputs: Sequence[Output], changes: Sequ
     return slope.to(torch.promote_types(losses.dtype, torch.float32))
 
 
-def _gradients(losses: Tensor, outputs: Sequence[Output], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
-    """Σ_i u_i ∂ℓ_i by each output, u = 1 where no weights are given; differentiable by the weights where they are."""
-    u = torch.ones_like(losses) if weights is None else weights
+def gradients_by(
+    losses: Tensor, outputs: Sequence[Output], weights: Tensor | None = None, keep_graph: bool = True
+) -> tuple[Tensor | None, ...]:
+    """Σ_i u_i ∂ℓ_i by each output; None for an output that no loss depends on.
+
+    Args:
+        losses: (B,) with their graph.
+        outputs: where to stop.
+        weights: u (B,); the gradients are differentiable by it. 1 where none are given.
+        keep_graph: whether somebody will go backward again.
+
+    Raises:
+        MimicError: the losses depend on none of the outputs.
+    """
     if not losses.requires_grad:
         raise MimicError(UNUSED)
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
         losses,
         [each.edge for each in outputs],
-        grad_outputs=u,
-        retain_graph=True,
+        grad_outputs=torch.ones_like(losses) if weights is None else weights,
+        retain_graph=keep_graph,
         create_graph=weights is not None,
         allow_unused=True,
     )

@@ -26,7 +26,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer: its name, what it was given (detached) and what it gave."""
+    """One call of a layer: its name, what it was given (detached) and what it gave.
+
+    A parameter that is spread over the batch is a call too: its name, itself, and the spread view.
+    """
 
     layer: str
     given: Tensor
@@ -35,14 +38,21 @@ class Call:
 
 @dataclass
 class Forward:
-    """One forward pass of the model: its arguments, the random state before it, the calls of watched layers, outputs.
+    """One forward pass of the model.
 
-    `outputs` has an entry for every tensor in what the model returned, in order; None where it has no gradient.
+    Attributes:
+        args, kwargs: what the model was called with; nothing where only a part of it was called.
+        random: the random states of the CPU and of the model's GPU before it; None where they were not asked for.
+        autocast: the model's device, whether autocast was on there, and to which dtype.
+        calls: of watched layers, in order.
+        outputs: one for every tensor in what the model returned, in order; None where it has no gradient.
+        returned: what the model returned.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    random: Tensor | None = None
+    random: tuple[Tensor, ...] | None = None
+    autocast: tuple[torch.device, bool, torch.dtype] = (torch.device("cpu"), False, torch.bfloat16)
     calls: list[Call] = field(default_factory=list)
     outputs: list[Output | None] = field(default_factory=list)
     returned: Any = None
@@ -55,22 +65,32 @@ class Watch:
         module: the model.
         layers: names of the layers to watch.
         forwards: how many forward passes make one batch's losses: 2 for two views. Older ones are dropped.
+        spread: names of parameters (first dimension 1) that each forward pass gets as a view, one row a sample.
         replay: keep the random state of each pass, so that it can be run again with the same dropout.
     """
 
-    def __init__(self, module: nn.Module, layers: Iterable[str] = (), forwards: int = 1, replay: bool = False) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: Iterable[str] = (),
+        forwards: int = 1,
+        spread: Iterable[str] = (),
+        replay: bool = False,
+    ) -> None:
         self._module = module
         self._layers = {name: module.get_submodule(name) for name in layers}
         self._kept = forwards
+        self._spread = list(spread)
         self._replay = replay
         self._passes: list[Forward] = []
+        self._swapped: list[tuple[dict[str, Any], str, nn.Parameter]] = []
         self._handles = [
             module.register_forward_pre_hook(_Hook(self._begin), with_kwargs=True),
             *(
                 each.register_forward_hook(_Hook(self._record(name)), with_kwargs=True)
                 for name, each in self._layers.items()
             ),
-            module.register_forward_hook(_Hook(self._end)),
+            module.register_forward_hook(_Hook(self._end), always_call=True),
         ]
 
     def take(self) -> list[Forward]:
@@ -85,9 +105,28 @@ class Watch:
         self._passes = []
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module is self._module and torch.is_grad_enabled():
-            random = torch.get_rng_state() if self._replay else None
-            self._passes = [*self._passes, Forward(args, kwargs, random)][-self._kept :]
+        if module is not self._module or not torch.is_grad_enabled():
+            return
+        passed = Forward(args, kwargs)
+        if self._replay:
+            device = next(module.parameters()).device
+            passed.random = _random_states(device)
+            enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+            passed.autocast = device, enabled, dtype
+        self._passes = [*self._passes, passed][-self._kept :]
+        if self._spread:
+            self._spread_over(len(_first_tensor(args, kwargs)), passed)
+
+    def _spread_over(self, samples: int, passed: Forward) -> None:
+        for path in self._spread:
+            owner, _, name = path.rpartition(".")
+            held = self._module.get_submodule(owner)._parameters
+            parameter = held[name]
+            assert parameter is not None
+            view = parameter.expand(samples, *parameter.shape[1:])
+            passed.calls.append(Call(path, parameter.detach(), _output(view)))
+            self._swapped.append((held, name, parameter))
+            held[name] = view  # type: ignore[assignment]  # as torch.func.functional_call does it
 
     def _record(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]:
         def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -95,12 +134,14 @@ class Watch:
                 return
             if not self._passes:  # a part of the model is called by itself, e.g. its image tower
                 self._passes.append(Forward())
-            given = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-            self._passes[-1].calls.append(Call(name, given.detach(), _output(output)))
+            self._passes[-1].calls.append(Call(name, _first_tensor(args, kwargs).detach(), _output(output)))
 
         return record
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
+        while self._swapped:
+            held, name, parameter = self._swapped.pop()
+            held[name] = parameter
         if module is self._module and torch.is_grad_enabled() and self._passes:
             leaves = [each for each in tree_leaves(returned) if isinstance(each, Tensor)]
             self._passes[-1].outputs = [_output(each) if _differentiable(each) else None for each in leaves]
@@ -126,6 +167,15 @@ def _inert() -> Callable[..., None]:
 
 def _ignore(*args: Any) -> None:
     """The hook of a copy."""
+
+
+def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return next(each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor))
+
+
+def _random_states(device: torch.device) -> tuple[Tensor, ...]:
+    here = torch.get_rng_state()
+    return (here, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (here,)
 
 
 def _differentiable(output: Any) -> bool:

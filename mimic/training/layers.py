@@ -1,0 +1,217 @@
+"""Per-sample gradients that are never made: what a layer's input and its output's gradient say about them.
+
+For a layer whose output is linear in its parameters, ⟨g_i, v⟩ is the inner product of the output's gradient with the
+output that v would give (a ghost inner product), and Σ w_i g_i is the ordinary parameter gradient of the output's
+gradient scaled by w. So one backward pass serves both: first every layer's slope, then, once the weights are known,
+every layer's weighted gradient. Where a sample's own gradient is small it is made instead, and serves for both.
+
+The rows of an input are samples, or a whole number of rows a sample, one sample after the other (windows, patches).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimic.errors import MimicError
+
+# Making per-sample gradients of a weight costs memory traffic, not making them one more product: above this many
+# positions a sample the traffic is the cheaper.
+POSITIONS = 32
+
+
+class UnknownLayer(MimicError):
+    """A layer that the book-keeping does not know, with the reason; other methods take over."""
+
+
+@dataclass
+class Budget:
+    """Bytes that per-sample gradients may still take."""
+
+    left: int
+
+    def grants(self, tensor_bytes: int) -> bool:
+        """Takes so many, if there are."""
+        if tensor_bytes > self.left:
+            return False
+        self.left -= tensor_bytes
+        return True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one call of a layer adds.
+
+    Attributes:
+        slope: (B,), ⟨g_i, v⟩ over the layer's parameters.
+        gradient: weights (B,) → Σ w_i g_i by the parameter's name in the layer.
+    """
+
+    slope: Tensor
+    gradient: Callable[[Tensor], dict[str, Tensor]]
+
+
+# (layer, its input, its output's gradient, v by the layer's own names, B, budget) → entry
+Rule: TypeAlias = Callable[[Any, Tensor, Tensor, dict[str, Tensor], int, Budget], Entry]
+
+
+def rule_for(layer: nn.Module) -> Rule:
+    """The rule of a layer with parameters of its own.
+
+    Raises:
+        UnknownLayer: there is none; the sentence says for what.
+    """
+    for kinds, fits, rule in RULES:
+        if isinstance(layer, kinds):
+            if fits(layer):
+                return rule
+            break
+    raise UnknownLayer(f"the book-keeping does not know {type(layer).__name__} in this form")
+
+
+def combine(entries: Sequence[Entry]) -> Entry:
+    """One entry of several parts of a layer."""
+
+    def gradient(weights: Tensor) -> dict[str, Tensor]:
+        return {name: each for entry in entries for name, each in entry.gradient(weights).items()}
+
+    return Entry(torch.stack([entry.slope for entry in entries]).sum(dim=0), gradient)
+
+
+def made(name: str, gradients: Tensor, v: Tensor) -> Entry:
+    """The entry of per-sample gradients (B, …) that have been made."""
+    flat = gradients.flatten(1)
+    return Entry(flat @ v.flatten().to(flat), lambda weights: {name: (weights.to(flat) @ flat).view(v.shape)})
+
+
+def linear(layer: nn.Linear, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget) -> Entry:
+    """y = W x + b at any number of positions."""
+    d = delta.reshape(samples, -1, layer.out_features)  # (B, T, O)
+    x = given.to(d.dtype).reshape(samples, -1, layer.in_features)  # (B, T, I)
+    entries = []
+    if "bias" in v:
+        entries.append(made("bias", d.sum(dim=1), v["bias"]))
+    if "weight" in v:
+        size = samples * layer.weight.numel() * d.element_size()
+        if d.shape[1] >= POSITIONS and budget.grants(size):
+            entries.append(made("weight", d.transpose(1, 2) @ x, v["weight"]))
+        else:
+            slope = _dot(F.linear(x, v["weight"].to(d)), d, samples)
+            entries.append(Entry(slope, lambda w: {"weight": _scaled(d, w).flatten(0, 1).T @ x.flatten(0, 1)}))
+    return combine(entries)
+
+
+def convolution(
+    layer: nn.Conv1d | nn.Conv2d | nn.Conv3d,
+    given: Tensor,
+    delta: Tensor,
+    v: dict[str, Tensor],
+    samples: int,
+    budget: Budget,
+) -> Entry:
+    """Convolutions of one to three dimensions, in groups or not, padded with zeros."""
+    x = given.to(delta.dtype)
+    entries = []
+    if layer.bias is not None and "bias" in v:
+        per_row = delta.flatten(2).sum(dim=2)  # (rows, O)
+        entries.append(made("bias", per_row.reshape(samples, -1, per_row.shape[1]).sum(dim=1), v["bias"]))
+    if "weight" in v:
+        slope = _dot(layer._conv_forward(x, v["weight"].to(delta), None), delta, samples)
+        padding, zeros = list(layer.padding), [0] * len(layer.stride)
+
+        def gradient(weights: Tensor) -> dict[str, Tensor]:
+            scaled = _scaled(delta, weights)
+            return {
+                "weight": torch.ops.aten.convolution_backward(  # the one way to ask for the weight's gradient alone
+                    scaled, x, layer.weight.detach().to(x), None, list(layer.stride), padding, list(layer.dilation),
+                    False, zeros, layer.groups, [False, True, False],
+                )[1]
+            }  # fmt: skip
+
+        entries.append(Entry(slope, gradient))
+    return combine(entries)
+
+
+def normalisation(
+    layer: Any, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget
+) -> Entry:
+    """y = γ x̂ + β, where x̂ depends on the sample alone: LayerNorm, RMSNorm, GroupNorm, BatchNorm in eval mode."""
+    x = given.to(torch.promote_types(given.dtype, torch.float32))
+    if isinstance(layer, nn.LayerNorm):
+        normalised = F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
+    elif isinstance(layer, nn.RMSNorm):
+        normalised = F.rms_norm(x, layer.normalized_shape, None, layer.eps)
+    elif isinstance(layer, nn.GroupNorm):
+        normalised = F.group_norm(x, layer.num_groups, None, None, layer.eps)
+    else:
+        normalised = F.batch_norm(x, layer.running_mean, layer.running_var, None, None, False, 0.0, layer.eps)
+    shape = layer.weight.shape
+    ends_with_shape = isinstance(layer, nn.LayerNorm | nn.RMSNorm)
+    entries = []
+    if "weight" in v:
+        entries.append(made("weight", _reduced(delta * normalised, shape, samples, ends_with_shape), v["weight"]))
+    if "bias" in v:
+        entries.append(made("bias", _reduced(delta, shape, samples, ends_with_shape), v["bias"]))
+    return combine(entries)
+
+
+def embedding(
+    layer: nn.Embedding, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget
+) -> Entry:
+    """Rows of a table, by index."""
+    d = delta
+    if layer.padding_idx is not None:
+        d = d * (given != layer.padding_idx).unsqueeze(-1)
+
+    def gradient(weights: Tensor) -> dict[str, Tensor]:
+        table = torch.zeros_like(layer.weight, dtype=d.dtype)
+        return {"weight": table.index_add_(0, given.flatten(), _scaled(d, weights).flatten(0, -2))}
+
+    return Entry(_dot(F.embedding(given, v["weight"].to(d)), d, samples), gradient)
+
+
+def _dot(a: Tensor, b: Tensor, samples: int) -> Tensor:
+    """Σ a b by sample, (B,)."""
+    return (a * b).reshape(samples, -1).sum(dim=1, dtype=torch.promote_types(b.dtype, torch.float32))
+
+
+def _scaled(delta: Tensor, weights: Tensor) -> Tensor:
+    """Each sample's rows times its weight."""
+    by_row = weights.to(delta).repeat_interleave(len(delta) // len(weights))
+    return delta * by_row.view(-1, *[1] * (delta.ndim - 1))
+
+
+def _reduced(values: Tensor, shape: torch.Size, samples: int, ends_with_shape: bool) -> Tensor:
+    """Σ by sample over every position, (B, *shape): the parameter runs along the last axes, or along the channels."""
+    if ends_with_shape:
+        return values.reshape(samples, -1, math.prod(shape)).sum(dim=1)
+    per_row = values.sum(dim=tuple(range(2, values.ndim))) if values.ndim > 2 else values
+    return per_row.reshape(samples, -1, *shape).sum(dim=1)
+
+
+def _always(layer: nn.Module) -> bool:
+    return True
+
+
+def _zero_padded(layer: Any) -> bool:
+    return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _plain_table(layer: nn.Embedding) -> bool:
+    return layer.max_norm is None and not layer.scale_grad_by_freq and not layer.sparse
+
+
+# kinds of layer, what such a layer must be like, and the rule: the first that fits
+RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], bool], Rule], ...] = (
+    ((nn.Linear,), _always, linear),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _zero_padded, convolution),
+    ((nn.LayerNorm, nn.RMSNorm, nn.GroupNorm), _always, normalisation),
+    ((nn.modules.batchnorm._BatchNorm,), lambda layer: layer.running_mean is not None, normalisation),
+    ((nn.Embedding,), _plain_table, embedding),
+)
