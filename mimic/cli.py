@@ -28,6 +28,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
+SCOPES = "last (default), last-weight, last:K, full, re:PATTERN"
+
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="The folder that holds data sets and runs.")]
 
 
@@ -90,14 +93,16 @@ def relocate(
 @app.command()
 def score(
     dataset: Annotated[str, typer.Argument(help="The data set's name.")],
-    model: Annotated[str, typer.Option(help="Model spec: small:NAME, or module:package.module:factory.")],
-    reference: Annotated[str, typer.Option(help="Checkpoint of the pretrained reference (.safetensors, .pt).")],
+    model: Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")],
+    reference: Annotated[
+        str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
+    ],
     start: Annotated[
         str | None, typer.Option(help="Checkpoint of the model being trained; by default the model as built.")
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="Parameters of the direction: last (default), last-weight, full. May be repeated."),
+        typer.Option(help=f"Parameters of the direction: {SCOPES}. May be repeated."),
     ] = None,
     signals: Annotated[str, typer.Option(help=f"Some of {','.join(SIGNALS)}.")] = ",".join(DEFAULT_SIGNALS),
     method: Annotated[str, typer.Option(help="How the derivative is taken: auto, closed, jvp, difference.")] = "auto",
@@ -107,6 +112,10 @@ def score(
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="The split to score; by default train where there is one; all: everything.")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
     ] = None,
     preprocess: Annotated[
         Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
@@ -129,6 +138,7 @@ def score(
         batch_size=batch_size,
         limit=limit,
         split=split,
+        head=head,
         preprocess=_json(preprocess) if preprocess else None,
     )
     _summary(_scored(Workspace(workspace), config, device, threads))
@@ -233,7 +243,7 @@ def _serve(workspace: Workspace, port: int) -> None:
     if free != port:
         _console().print(f"port {port} is taken")
     _console().print(f"the app is at http://{launch.HOST}:{free} (Ctrl-C stops it)")
-    raise typer.Exit(launch.serve(workspace, free))
+    launch.serve(workspace, free)
 
 
 def _settings(console: Console, run: Run) -> None:

@@ -55,7 +55,7 @@ def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
 def _gradient(prepared: Prepared, samples: NDArray[np.int32]) -> Gradient:
     drawn = np.random.default_rng(_SEED).permutation(len(samples))[:GRADIENT_SAMPLES]
     found = mean_gradient(
-        prepared.built.module,
+        prepared.weights.built.module,
         _batches(prepared, np.sort(samples[drawn])),
         prepared.scorer.directions[0],
         prepared.config.loss,

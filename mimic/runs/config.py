@@ -37,6 +37,8 @@ class ScoreConfig(BaseModel):
         batch_size: samples a forward pass, ≥ 1.
         split: the split to score; ``"all"``: every sample; None: ``train`` where there is one, else all.
         limit: score at most so many samples, spread evenly; None: all of them.
+        head: what to do where only the reference's classifier has another number of outputs, see
+            `mimic.models.adapt.reference_state`; None: refuse.
         preprocess: the fields of a `Preprocess` that replaces the model's own.
     """
 
@@ -53,6 +55,7 @@ class ScoreConfig(BaseModel):
     batch_size: int = Field(128, ge=1)
     split: str | None = None
     limit: int | None = Field(None, ge=1)
+    head: Literal["reset", "map"] | None = None
     preprocess: dict[str, Any] | None = None
 
     @classmethod

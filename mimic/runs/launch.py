@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from mimic.errors import MimicError
 from mimic.workspace.files import make_folder
@@ -62,29 +62,18 @@ def app_command(port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(app_file()), *flags]
 
 
-def serve(workspace: Workspace, port: int) -> int:
-    """Serve the app until it is stopped.
+def serve(workspace: Workspace, port: int) -> NoReturn:
+    """Become the app's server: this process is replaced, so that whatever stops it stops the server.
 
     Args:
         workspace: what it shows.
         port: a free port.
-
-    Returns:
-        The server's exit status; 0 after Ctrl-C.
     """
-    app = app_file()
+    command = app_command(port)
     environment = os.environ | {WORKSPACE_VARIABLE: str(workspace.path.expanduser().resolve())}
-    # Streamlit takes its settings, the theme among them, from the folder it is started in.
-    server = subprocess.Popen(app_command(port), cwd=app.parent, env=environment)
-    try:
-        return server.wait()
-    except KeyboardInterrupt:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=10)
-        return 0
-    finally:
-        if server.poll() is None:
-            server.kill()
+    sys.stdout.flush()
+    os.chdir(app_file().parent)  # where Streamlit looks for its settings, the theme among them
+    os.execve(command[0], command, environment)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     count = len(prepared.numbers)
     batches = -(-max(_LEAST_SHARD, -(-count // _MOST_SHARDS)) // config.batch_size)
     size = batches * config.batch_size
-    parameters = sum(parameter.numel() for parameter in prepared.built.module.parameters())
+    parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
     return {
         "format": FORMAT,
@@ -172,8 +172,8 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
             "parameters": parameters,
             "preprocess": prepared.preprocess.model_dump(mode="json"),
         },
-        "reference": _checkpoint(prepared.reference),
-        "start": _checkpoint(prepared.start) if prepared.start else None,
+        "reference": _checkpoint(prepared.weights.reference),
+        "start": None if prepared.weights.as_built else _checkpoint(prepared.weights.start),
         "scope": config.scopes[0],
         "method": scorer.method,
         "method_reason": scorer.method_reason,

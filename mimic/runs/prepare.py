@@ -1,15 +1,11 @@
 """From settings to everything a worker needs, in memory; whatever can be refused is refused here, before a run exists.
 
-Stages: data set → weights → a model with as many outputs as they have → start → classes to outputs → direction, scorer.
+Stages: data set and its samples → weights in a model → preprocessing → classes to outputs → direction and scorer.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +14,16 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
-from mimic.models.build import SPECS, BuiltModel, build_model
+from mimic.models.build import BuiltModel
 from mimic.models.calling import call, evaluating
-from mimic.models.checkpoint import Checkpoint, load_checkpoint, load_into
-from mimic.models.head import guess_head
 from mimic.models.preprocess import Preprocess
 from mimic.runs.classes import ClassMap, map_classes
 from mimic.runs.config import EVERYTHING, ScoreConfig, run_id
+from mimic.runs.weights import Weights, load_weights
 from mimic.scores import VERSION
 from mimic.scores.scorer import SignalScorer
 from mimic.workspace.datasets import sample_numbers
 from mimic.workspace.layout import Dataset, Workspace
-
-# Whatever a factory initialises at random must be the same in every process, or an interrupted run could not go on.
-_INIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -43,9 +35,8 @@ class Prepared:
         dataset: what is scored.
         numbers: (N,) int32, the samples to score, ascending: a run's positions are places in it.
         classes: which output stands for which label.
-        built: the model with the start's weights, on `device`.
+        weights: the start's, in the model, on `device`; and the reference's.
         preprocess: from an image to the model's input.
-        reference, start: where the weights came from; the start is None where it is the model as built.
         scorer: scores batches; it gives `margin` too, asked for or not, because the reference check needs it.
         signals: the names that were asked for, one a column of the run.
         id: the run's name.
@@ -56,10 +47,8 @@ class Prepared:
     dataset: Dataset
     numbers: NDArray[np.int32]
     classes: ClassMap
-    built: BuiltModel
+    weights: Weights
     preprocess: Preprocess
-    reference: Checkpoint
-    start: Checkpoint | None
     scorer: SignalScorer
     signals: list[str]
     id: str
@@ -81,19 +70,20 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
     config = _with_split(config, dataset)
     numbers = _numbers(config, dataset)
     place = _device(device)
-    built, start, reference = _weights(config, dataset)
-    preprocess = _preprocess(config, built)
-    module = built.module.to(place)
+    weights = load_weights(config, dataset.classes)
+    preprocess = _preprocess(config, weights.built)
+    module = weights.built.module.to(place)
     example = torch.zeros(1, 1 if preprocess.mode == "L" else 3, *preprocess.size, device=place)
-    named = reference.classes or (start.classes if start else None)
-    classes = map_classes(dataset.classes, _outputs(module, example), named, config.model)
+    classes = map_classes(dataset.classes, _outputs(module, example), weights.named, config.model)
     wanted = tuple(dict.fromkeys([*config.signals, "margin"]))
-    scorer = SignalScorer(module, reference.tensors, config.scopes, wanted, config.loss, config.method, example=example)
+    scorer = SignalScorer(
+        module, weights.reference_state, config.scopes, wanted, config.loss, config.method, example=example
+    )
     given = scorer(example, torch.zeros(1, dtype=torch.long, device=place)).signals
     identity = {
         "content": dataset.content,
-        "reference": reference.sha256,
-        "start": start.sha256 if start else _sha256(module.state_dict()),
+        "reference": weights.reference.sha256,
+        "start": weights.start.sha256,
         "preprocess": preprocess.model_dump(mode="json"),
         "outputs": classes.outputs,
         "output_of": classes.output_of.tolist(),
@@ -104,10 +94,8 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         dataset=dataset,
         numbers=numbers,
         classes=classes,
-        built=built,
+        weights=weights,
         preprocess=preprocess,
-        reference=reference,
-        start=start,
         scorer=scorer,
         signals=[name for name in given if name != "margin" or name in config.signals],
         id=run_id(config, identity),
@@ -142,49 +130,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _weights(config: ScoreConfig, dataset: Dataset) -> tuple[BuiltModel, Checkpoint | None, Checkpoint]:
-    """The model with the start's weights in it, the start's checkpoint if it has one, and the reference."""
-    start = load_checkpoint(config.start) if config.start else None
-    from_spec = not Path(config.reference).exists() and config.reference.partition(":")[0] in SPECS
-    reference = None if from_spec else load_checkpoint(config.reference)
-    known = [checkpoint for checkpoint in (reference, start) if checkpoint]
-    named = next((checkpoint.classes for checkpoint in known if checkpoint.classes), None)
-    if start and reference and None not in (start.classes, reference.classes) and start.classes != reference.classes:
-        raise MimicError(
-            f"{start.name} and {reference.name} name different classes or another order, "
-            "so their outputs mean different things: use a start and a reference of the same task"
-        )
-    built = _build(config.model, len(named or dataset.classes))
-    outputs = _outputs_in(built.module, known)
-    if named is None and outputs is not None and outputs != len(dataset.classes):
-        built = _build(config.model, outputs)
-    if start is not None:
-        load_into(built.module, start)
-    if reference is None:
-        state = _build(config.reference, len(named or dataset.classes)).module.state_dict()
-        reference = Checkpoint(state, {}, _sha256(state), config.reference)
-    return built, start, reference
-
-
-def _build(spec: str, outputs: int) -> BuiltModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_INIT_SEED)
-        return build_model(spec, outputs)
-
-
-def _outputs_in(module: nn.Module, checkpoints: list[Checkpoint]) -> int | None:
-    """How many outputs the first checkpoint's final layer has; None where that cannot be told from the names."""
-    try:
-        head = f"{guess_head(module)[0]}.weight"
-    except MimicError:
-        return None
-    for checkpoint in checkpoints:
-        for name, tensor in checkpoint.tensors.items():
-            if tensor.ndim == 2 and (name == head or name.endswith(f".{head}")):
-                return len(tensor)
-    return None
-
-
 def _preprocess(config: ScoreConfig, built: BuiltModel) -> Preprocess:
     if config.preprocess is not None:
         try:
@@ -211,12 +156,3 @@ def _outputs(module: nn.Module, example: Tensor) -> int:
             f"{type(module).__name__} does not take an input of shape {tuple(example.shape)} ({reason}): "
             "its preprocessing has to fit it"
         ) from None
-
-
-def _sha256(state: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
