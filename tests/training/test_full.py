@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mimic import GradMimic
+from mimic import Direction, GradMimic
 from mimic.errors import MimicError
 from mimic.models.scope import scope_parameters
 from mimic.training import bookkeeping, layers
@@ -325,6 +325,26 @@ def test_the_scored_layer_alone_can_be_reweighted(name: str) -> None:
         for parameter in found:
             expected = weighted[parameter] if parameter.startswith("head") else plain[parameter]
             torch.testing.assert_close(found[parameter], times * expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("scope", ["last:1", "last:2", r"re:blocks\.1\..*", r"re:.*norm.*"])
+def test_a_part_of_the_model_is_scored_and_all_of_it_or_that_part_is_reweighted(scope: str) -> None:
+    case = make_case("attention", seed=8)
+    reweight = GradMimic(case.model, case.state, 0.3, scope)
+    names = list(Direction.between(case.model, case.state, scope).tensors)
+    assert 0 < len(names) < len(list(case.model.parameters()))
+    step = brute_force(case.model, case.reference, names, lambda m: case.losses())
+    plain = step.weighted(torch.full((6,), 1 / 6, dtype=torch.double))
+    for _ in range(2):
+        case.model.zero_grad()
+        reweight.backward(case.losses())
+        check_step(case.model, reweight, step)
+        case.model.zero_grad()
+        reweight.backward(case.losses(), parameters="scored")
+        found, weighted = gradients_of(case.model), step.weighted(reweight.weights)
+        for name in found:
+            torch.testing.assert_close(found[name], (weighted if name in names else plain)[name], rtol=1e-8, atol=1e-10)
+    assert reweight.method == "backward", reweight.reason
 
 
 def test_a_scaler_and_autocast_with_the_book_keeping() -> None:
