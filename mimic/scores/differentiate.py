@@ -43,7 +43,9 @@ class Pass:
         outputs: what the loss reads, at θ: logits (B, K), or a two-tower model's features and scale; None if only
             slopes were asked for and none of them needed it.
         features: (B, D), the head's input at θ; None where no head is known or the model's output is not the head's.
-        slopes: one (B,) a direction, dℓ/dε along v/‖v‖, in the model's dtype.
+        slopes: one (B,) a direction, dℓ/dε along v/‖v‖.
+
+    All are float32, or float64 for a float64 model: what a half-precision model gives is widened before the loss.
     """
 
     outputs: Outputs | None
@@ -136,7 +138,7 @@ class Differentiator:
     def _forward(self, inputs: Inputs) -> tuple[Outputs, Tensor | None]:
         with watching(self.module, self.head) as seen:
             outputs = outputs_for(self.loss, self.module, inputs)
-        return outputs, seen.features(outputs)
+        return widened(outputs), _widened_features(seen, outputs)
 
     def _head_change(self, i: int, features: Tensor | None) -> Tensor:
         """(V h + v_b) / ‖v‖: the logits' change (B, K) when only the head moves."""
@@ -169,14 +171,14 @@ class Differentiator:
             self.methods[i] = "difference"
             self.reasons[i] = f"central difference, because the model forbids forward mode ({reason})"
             return None
-        return outputs, change, HeadCall(calls).features(outputs)
+        return widened(outputs), widened(change), _widened_features(HeadCall(calls), outputs)
 
     def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Tensor:
         point, unit = self._line(i)
 
         def losses_at(distance: float) -> Tensor:
             moved = {name: point[name] + distance * unit[name] for name in point}
-            return self.loss(outputs_for(self.loss, self.module, inputs, moved), target)
+            return self.loss(widened(outputs_for(self.loss, self.module, inputs, moved)), target)
 
         if i not in self._steps:
             scale = math.sqrt(sum(float(each.double().square().sum()) for each in point.values()))
@@ -204,6 +206,18 @@ def outputs_for(loss: Loss, module: nn.Module, inputs: Inputs, state: Mapping[st
     """
     read = pairs_of if reads_pairs(loss) else logits_of
     return read(run(module, inputs, state), batch_size(inputs))
+
+
+def widened(outputs: Outputs) -> Outputs:
+    """Outputs in float32 at least: a loss and its slope are small sums of large terms."""
+    if isinstance(outputs, tuple):
+        return tuple(each.to(torch.promote_types(each.dtype, torch.float32)) for each in outputs)
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
+def _widened_features(seen: HeadCall, outputs: Outputs) -> Tensor | None:
+    features = seen.features(outputs)
+    return None if features is None else features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 @contextmanager
@@ -242,9 +256,15 @@ def _why_not_closed(module: nn.Module, direction: Direction) -> str:
     """What stands against the closed form; empty if nothing does."""
     if direction.head is None:
         return "the scope reaches beyond the final linear layer"
-    layer = module.get_submodule(direction.head)
-    own = {f"{direction.head}.{name}" for name, _ in layer.named_parameters()}
-    if type(layer) is not nn.Linear or not set(direction.tensors) <= own or not hasattr(layer, "weight"):
+    if not set(direction.tensors) <= {f"{direction.head}.weight", f"{direction.head}.bias"}:
         return f"{direction.head!r} is no plain linear layer of its own"
+    return why_not_through(module, direction.head)
+
+
+def why_not_through(module: nn.Module, head: str) -> str:
+    """Why new weights of the head would not act on its features alone; empty if they do."""
+    layer = module.get_submodule(head)
+    if type(layer) is not nn.Linear or {name for name, _ in layer.named_parameters()} - {"weight", "bias"}:
+        return f"{head!r} is no plain linear layer of its own"
     uses = [name for name, each in module.named_parameters(remove_duplicate=False) if each is layer.weight]
-    return f"{direction.head!r} shares its weights with another layer" if len(uses) > 1 else ""
+    return f"{head!r} shares its weights with another layer" if len(uses) > 1 else ""

@@ -16,7 +16,7 @@ from mimic.errors import MimicError
 from mimic.losses import NO_LABEL, Loss, get_loss
 from mimic.models.calling import Inputs, evaluating, plain_module
 from mimic.models.direction import Direction
-from mimic.scores.differentiate import outputs_for
+from mimic.scores.differentiate import outputs_for, widened
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def mean_gradient(
     samples = 0
     for images, labels in batches:
         with evaluating(model), torch.enable_grad():
-            losses = function(outputs_for(function, model, images, point), labels)
+            losses = function(widened(outputs_for(function, model, images, point)), labels)
             gradients = torch.autograd.grad(losses.sum(), list(point.values()), materialize_grads=True)
         for name, gradient in zip(point, gradients, strict=True):
             total[name] += gradient

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.losses import NO_LABEL, Loss, check_labels, get_loss, reads_pairs
-from mimic.models.calling import call, evaluating, plain_module
+from mimic.models.calling import plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
 from mimic.scores import DEFAULT_SIGNALS, SIGNALS
-from mimic.scores.differentiate import Differentiator, Method, Pass
+from mimic.scores.differentiate import Method
 from mimic.scores.logits import LOGIT_SIGNALS
 from mimic.scores.mimic import finite
+from mimic.scores.passes import BatchPasses, Passes
+from mimic.scores.precision import Agreement, Precision, agreement, check_agreement
 
 TOP = 3
 
@@ -58,12 +60,16 @@ class SignalScorer:
         method: see `mimic_scores`.
         example: (B, …), an input that the model takes. With it the head is found and the method settled here; without,
             on the first batch.
+        precision: ``"fp32"`` is the model's own; ``"bf16"`` has the passes in bfloat16, losses and sums in float32, and
+            scores the first batch in both.
+        force: whether to go on in half precision where it ranks the first batch otherwise than full precision.
 
     Attributes:
-        directions: v over each scope, the main one first.
+        directions: v over each scope, the main one first; always in the model's own precision.
+        agreements: signal → half precision against full on the first batch; empty before it, and for fp32.
 
     Raises:
-        MimicError: see `Direction.between` and `Differentiator`; or a signal is unknown.
+        MimicError: see `Direction.between` and `Differentiator`; or a signal or precision is unknown.
     """
 
     def __init__(
@@ -75,9 +81,10 @@ class SignalScorer:
         loss: str | Loss = "cross_entropy",
         method: Method = "auto",
         example: Tensor | None = None,
+        precision: Precision = "fp32",
+        force: bool = False,
     ) -> None:
-        if unknown := [name for name in signals if name not in SIGNALS]:
-            raise MimicError(f"there is no signal {unknown[0]!r}: one of {', '.join(SIGNALS)}")
+        _check_names(signals, precision)
         self.module = plain_module(start)
         self.wanted = tuple(signals)
         self.loss = get_loss(loss)
@@ -87,31 +94,32 @@ class SignalScorer:
         state = match_state(self.module, reference_state)
         self.directions = [Direction.between(self.module, state, each, example) for each in scopes]
         self._suffixes = [""] + ["_" + re.sub(r"\W+", "_", each).strip("_") for each in scopes[1:]]
-        self._reference = _differing(self.module, state)
         directions = self.directions if "mimic" in signals else []
-        head = _any_head(self.module, example)
-        self._differentiate = Differentiator(self.module, directions, self.loss, method, head)
+        parts = (self.module, state, _any_head(self.module, example), directions, self.loss, method)
+        self.agreements: dict[str, Agreement] = {}
+        self._force = force
+        self._full: Passes | None = Passes(*parts)
+        self._passes = self._full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
         if example is not None:
-            self(example[:1], torch.zeros(1, dtype=torch.long, device=example.device))
+            self._score(self._passes, example[:1], torch.zeros(1, dtype=torch.long, device=example.device))
 
     @property
     def method(self) -> str:
         """The main scope's method: closed, jvp or difference; empty where no Mimic Score was asked for."""
-        return next(iter(self._differentiate.methods), "")
+        return next(iter(self._passes.differentiate.methods), "")
 
     @property
     def method_reason(self) -> str:
         """Why that method, in one sentence; for differences with the step and its error."""
-        return next(iter(self._differentiate.reasons), "no Mimic Score was asked for")
+        return next(iter(self._passes.differentiate.reasons), "no Mimic Score was asked for")
 
     @property
     def path_note(self) -> str | None:
         """What `mimic_path`'s end is, where that is not the reference model itself; None where it is."""
-        left_out = set(self._reference) - set(self.directions[0].tensors)
+        left_out = self._passes.replaced - set(self.directions[0].tensors)
         if not left_out:
             return None
-        buffers = left_out - {name for name, _ in self.module.named_parameters()}
-        if left_out == buffers:
+        if not left_out & {name for name, _ in self.module.named_parameters()}:
             return "the path ends at the reference's parameters with the start's running statistics"
         return f"the path ends at the start with the parameters of scope {self.directions[0].scope} replaced"
 
@@ -126,33 +134,47 @@ class SignalScorer:
             Signals and predictions, on the model's device.
 
         Raises:
-            MimicError: a label without an output; a model without (B, K) logits.
+            MimicError: a label without an output; a model without (B, K) logits; half precision that ranks the first
+                batch otherwise than full.
         """
-        here = self._differentiate(images, labels)
-        assert isinstance(here.outputs, Tensor)
-        known = check_labels(labels, here.outputs.shape[1]).clamp_min(0)
-        with evaluating(self.module):
-            ends = _Ends(self.module, self._reference, self._differentiate.head, images, here)
-            reference = ends.logits(frozenset(self._reference))
-            values: dict[str, Tensor] = {}
-            for name in self.wanted:
-                if name == "mimic":
-                    values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, here.slopes, strict=True)}
-                elif name == "mimic_path":
-                    values |= self._path(ends, here.outputs, labels)
-                else:
-                    signal = LOGIT_SIGNALS[name]
-                    values[name] = signal.function(here.outputs if signal.of == "start" else reference, known)
-        return _assemble(values, reference, labels)
+        scores = self._score(self._passes, images, labels)
+        if self._full is not None and self._full is not self._passes:
+            full = self._score(self._full, images, labels).signals
+            self.agreements = {name: agreement(each, full[name]) for name, each in scores.signals.items()}
+            if not self._force:
+                check_agreement(self.agreements)
+            self._full = None  # checked once
+        return scores
 
-    def _path(self, ends: _Ends, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _score(self, passes: Passes, images: Tensor, labels: Tensor) -> BatchScores:
+        batch = passes(images, labels)
+        known = check_labels(labels, batch.start.shape[1]).clamp_min(0)
+        values: dict[str, Tensor] = {}
+        for name in self.wanted:
+            if name == "mimic":
+                values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, batch.slopes, strict=True)}
+            elif name == "mimic_path":
+                values |= self._path(batch, labels)
+            else:
+                signal = LOGIT_SIGNALS[name]
+                values[name] = signal.function(batch.start if signal.of == "start" else batch.reference, known)
+        return _assemble(values, batch.reference, labels)
+
+    def _path(self, batch: BatchPasses, labels: Tensor) -> dict[str, Tensor]:
         """[ℓ(θ) − ℓ(θ with the scope replaced by the reference's)] / ‖v‖ for each scope."""
-        here = self.loss(logits, labels)
+        here = self.loss(batch.start, labels)
         values = {}
         for direction, suffix in zip(self.directions, self._suffixes, strict=True):
-            end = ends.logits(frozenset(self._reference) & frozenset(direction.tensors))
-            values["mimic_path" + suffix] = (here - self.loss(end, labels)) / direction.norm
+            end = self.loss(batch.with_replaced(frozenset(direction.tensors)), labels)
+            values["mimic_path" + suffix] = (here - end) / direction.norm
         return values
+
+
+def _check_names(signals: Sequence[str], precision: str) -> None:
+    if unknown := [name for name in signals if name not in SIGNALS]:
+        raise MimicError(f"there is no signal {unknown[0]!r}: one of {', '.join(SIGNALS)}")
+    if precision not in get_args(Precision):
+        raise MimicError(f"there is no precision {precision!r}: one of {', '.join(get_args(Precision))}")
 
 
 def _any_head(module: nn.Module, example: Tensor | None) -> str | None:
@@ -163,47 +185,11 @@ def _any_head(module: nn.Module, example: Tensor | None) -> str | None:
         return None
 
 
-class _Ends:
-    """Logits of one batch with some of the start's tensors replaced by the reference's, each set computed once."""
-
-    def __init__(
-        self, module: nn.Module, reference: dict[str, Tensor], head: str | None, images: Tensor, here: Pass
-    ) -> None:
-        self.module, self.reference, self.head, self.images, self.here = module, reference, head, images, here
-        assert isinstance(here.outputs, Tensor)
-        self.known: dict[frozenset[str], Tensor] = {frozenset(): here.outputs}
-
-    def logits(self, names: frozenset[str]) -> Tensor:
-        """(B, K) with the tensors of these names replaced; from the start's features if all are the head's."""
-        if names not in self.known:
-            head = {f"{self.head}.weight", f"{self.head}.bias"}
-            if self.here.features is not None and names <= head:
-                self.known[names] = self._through_head(self.here.features, names)
-            else:
-                self.known[names] = call(self.module, self.images, {name: self.reference[name] for name in names})
-        return self.known[names]
-
-    def _through_head(self, features: Tensor, names: frozenset[str]) -> Tensor:
-        layer = cast(nn.Linear, self.module.get_submodule(cast(str, self.head)))
-        weight, bias = (
-            self.reference[key] if (key := f"{self.head}.{name}") in names else getattr(layer, name)
-            for name in ("weight", "bias")
-        )
-        return F.linear(features, weight, bias)
-
-
-def _differing(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The reference's parameters and buffers that are not the start's, in the start's dtypes and on its device."""
-    own = dict(module.named_parameters()) | dict(module.named_buffers())
-    brought = {name: state[name].to(own[name].device, own[name].dtype) for name in own if name in state}
-    return {name: tensor for name, tensor in brought.items() if not torch.equal(tensor, own[name])}
-
-
 def _assemble(values: dict[str, Tensor], reference: Tensor, labels: Tensor) -> BatchScores:
     signals = {name: finite(each, labels) for name, each in values.items()}
-    top = F.log_softmax(reference.float(), dim=1).topk(min(TOP, reference.shape[1]), dim=1)
+    top = F.log_softmax(reference, dim=1).topk(min(TOP, reference.shape[1]), dim=1)
     spare = (0, TOP - top.values.shape[1])
-    logprobs = F.pad(top.values, spare, value=torch.nan)
+    logprobs = F.pad(top.values.float(), spare, value=torch.nan)
     codes = torch.where(logprobs.isnan(), -1, F.pad(top.indices, spare, value=-1))
     lost = torch.stack([each.isnan() for each in signals.values()]).any(dim=0).tolist()
     missing = (labels == NO_LABEL).tolist()

@@ -1,0 +1,109 @@
+"""The forward passes that a batch's signals need: the start's, and the start's with some of the reference's tensors.
+
+Each set of replaced tensors is computed once a batch, and from the start's features where only the head is replaced.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimic.losses import Loss
+from mimic.models.calling import evaluating
+from mimic.models.direction import Direction
+from mimic.scores.differentiate import Differentiator, Method, Pass, outputs_for, why_not_through, widened
+
+
+class Passes:
+    """Runs a start and its reference over batches.
+
+    Args:
+        start: the model at θ.
+        state: the reference's tensors under the start's names.
+        head: the name of the final linear layer, where there is one.
+        directions: what to take slopes along.
+        loss: per-sample loss of (logits, labels).
+        method: how, see `Differentiator`.
+        dtype: the precision to compute in; None: the start's own. A copy of the start is made for another one.
+
+    Attributes:
+        replaced: names of the parameters and buffers in which the reference differs from the start.
+    """
+
+    def __init__(
+        self,
+        start: nn.Module,
+        state: Mapping[str, Tensor],
+        head: str | None,
+        directions: Sequence[Direction],
+        loss: Loss,
+        method: Method,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.module = start if dtype is None else copy.deepcopy(start).to(dtype)
+        own = dict(start.named_parameters()) | dict(start.named_buffers())
+        working = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        self.reference = {
+            name: state[name].to(working[name].device, working[name].dtype)
+            for name in own
+            if name in state and not torch.equal(state[name].to(own[name].device, own[name].dtype), own[name])
+        }
+        self.replaced = frozenset(self.reference)
+        self.dtype, self.loss = dtype, loss
+        self.differentiate = Differentiator(self.module, directions, loss, method, head)
+        through = head is not None and not why_not_through(start, head)
+        self.head = head if through else None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> BatchPasses:
+        """The start's pass over a batch, with its slopes; the others follow when asked for."""
+        if self.dtype is not None:
+            images = images.to(self.dtype)
+        return BatchPasses(self, images, self.differentiate(images, labels))
+
+
+class BatchPasses:
+    """One batch's passes.
+
+    Attributes:
+        start: (B, K) logits at θ.
+        slopes: one (B,) a direction.
+    """
+
+    def __init__(self, passes: Passes, images: Tensor, here: Pass) -> None:
+        self._passes, self._images, self._features = passes, images, here.features
+        self.start = cast(Tensor, here.outputs)
+        self.slopes = here.slopes
+        self._known: dict[frozenset[str], Tensor] = {frozenset(): self.start}
+
+    @property
+    def reference(self) -> Tensor:
+        """(B, K) logits of the reference, its buffers included."""
+        return self.with_replaced(self._passes.replaced)
+
+    def with_replaced(self, names: frozenset[str]) -> Tensor:
+        """(B, K) logits of the start with the reference's tensors of these names."""
+        names &= self._passes.replaced
+        if names not in self._known:
+            head = self._passes.head
+            if self._features is not None and names <= {f"{head}.weight", f"{head}.bias"}:
+                self._known[names] = self._through_head(cast(str, head), self._features, names)
+            else:
+                state = {name: self._passes.reference[name] for name in names}
+                with evaluating(self._passes.module):
+                    outputs = outputs_for(self._passes.loss, self._passes.module, self._images, state)
+                    self._known[names] = cast(Tensor, widened(outputs))
+        return self._known[names]
+
+    def _through_head(self, head: str, features: Tensor, names: frozenset[str]) -> Tensor:
+        layer = cast(nn.Linear, self._passes.module.get_submodule(head))
+        weight, bias = (
+            self._passes.reference[key] if (key := f"{head}.{name}") in names else getattr(layer, name)
+            for name in ("weight", "bias")
+        )
+        with torch.no_grad():
+            return F.linear(features, weight.to(features), None if bias is None else bias.to(features))
