@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Raster formats of Pillow that people keep training images in (MPO opens as JPEG). Everything else stays shut: EPS, PDF
@@ -29,7 +30,7 @@ def read_image(source: Path | bytes) -> Image.Image:
         source: a file, or its bytes.
 
     Returns:
-        A loaded image in the file's own mode (convert it with `Image.convert`).
+        A loaded image, 8 bits a channel, in the file's own mode (convert it with `Image.convert`).
 
     Raises:
         UnreadableImage: missing, empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's
@@ -50,7 +51,7 @@ def read_image(source: Path | bytes) -> Image.Image:
         if limit and image.width * image.height > limit:
             raise UnreadableImage(f"more than {limit:,} pixels")
         image.load()
-        return ImageOps.exif_transpose(image)
+        return _eight_bits(ImageOps.exif_transpose(image))
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -59,3 +60,13 @@ def read_image(source: Path | bytes) -> Image.Image:
         raise UnreadableImage(f"more than {limit:,} pixels") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error … on broken files
         raise UnreadableImage(f"broken image ({str(error) or type(error).__name__})"[:200]) from None
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey by its high byte, as Pillow itself reads 16-bit colour: `convert` would clip it to white."""
+    if image.mode.startswith("I;16"):
+        high = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(high.astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UnreadableImage(f"pixels of mode {image.mode} have no known range: save it with 8 bits a channel")
+    return image

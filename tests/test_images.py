@@ -62,3 +62,13 @@ def test_reasons(picture: Image.Image, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnreadableImage, match="more than 100 pixels"):
         read_image(whole)
+
+
+def test_sixteen_bit_grey_keeps_its_shades() -> None:
+    deep = np.linspace(0, 65535, 240).astype(np.uint16).reshape(12, 20)
+    assert np.array_equal(np.asarray(read_image(encoded(Image.fromarray(deep), "PNG"))), deep >> 8)
+
+
+def test_pixels_without_a_range_are_refused() -> None:
+    with pytest.raises(UnreadableImage, match="no known range"):
+        read_image(encoded(Image.new("F", (4, 4), 0.5), "TIFF"))
