@@ -71,12 +71,14 @@ class BatchPasses:
 
     Attributes:
         start: (B, K) logits at θ.
+        features: (B, D), the final linear layer's input at θ; None where there is none.
         slopes: one (B,) a direction.
     """
 
     def __init__(self, passes: Passes, images: Tensor, here: Pass) -> None:
-        self._passes, self._images, self._features = passes, images, here.features
+        self._passes, self._images = passes, images
         self.start = cast(Tensor, here.outputs)
+        self.features = here.features
         self.slopes = here.slopes
         self._known: dict[frozenset[str], Tensor] = {frozenset(): self.start}
 
@@ -90,8 +92,8 @@ class BatchPasses:
         names &= self._passes.replaced
         if names not in self._known:
             head = self._passes.head
-            if self._features is not None and names <= {f"{head}.weight", f"{head}.bias"}:
-                self._known[names] = self._through_head(cast(str, head), self._features, names)
+            if self.features is not None and names <= {f"{head}.weight", f"{head}.bias"}:
+                self._known[names] = self._through_head(cast(str, head), self.features, names)
             else:
                 state = {name: self._passes.reference[name] for name in names}
                 with evaluating(self._passes.module):
