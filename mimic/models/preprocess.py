@@ -75,9 +75,9 @@ class Preprocess(BaseModel):
             UnreadableImage: `resize` is ``"none"`` and the image has another size.
         """
         pixels = np.asarray(self._fit(image.convert(self.mode)))  # (H, W) or (H, W, C) uint8
-        tensor = torch.from_numpy(pixels.reshape(*self.size, -1).transpose(2, 0, 1).astype(np.float32)).div_(255)
+        planes = pixels.reshape(*self.size, -1).transpose(2, 0, 1).astype(np.float32, order="C")
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return tensor.sub_(mean[:, None, None]).div_(std[:, None, None])
+        return torch.from_numpy(planes).div_(255).sub_(mean[:, None, None]).div_(std[:, None, None])
 
     def _fit(self, image: Image.Image) -> Image.Image:
         height, width = self.size
