@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from mimic.training.layers import Budget, Entry, UnknownLayer, made, rule_for
+from mimic.training.layers import Budget, Entry, UnknownLayer, change, made, rule_for
 from mimic.training.slope import gradients_by
 from mimic.training.target import Aim
 from mimic.training.watch import Call
@@ -85,6 +85,10 @@ class BookKeeping:
                     entries.append((call, self._entry(call, delta, aim, len(losses), budget)))
         return entries
 
+    def changes(self, calls: list[Call], aim: Aim) -> list[Tensor]:
+        """How the output of each call changes along v while its input stays: what `LossSlope` takes, for any loss."""
+        return [self._change(call, aim) for call in calls]
+
     def gradients(self, entries: list[tuple[Call, Entry]], weights: Tensor) -> dict[str, Tensor]:
         """Σ w_i g_i by parameter name, summed over every use of a parameter."""
         total: dict[str, Tensor] = {}
@@ -108,11 +112,19 @@ class BookKeeping:
         else:
             self._local[owner][local] = self._names[id(parameter)]
 
+    def _change(self, call: Call, aim: Aim) -> Tensor:
+        if call.layer in self._spread:
+            return aim.tensors[self._spread[call.layer]].expand(call.output.value.shape)
+        return change(self._module.get_submodule(call.layer), call.given, self._aim_of(call.layer, aim))
+
+    def _aim_of(self, layer: str, aim: Aim) -> dict[str, Tensor]:
+        """v by the layer's own names."""
+        return {local: aim.tensors[name] for local, name in self._local[layer].items()}
+
     def _entry(self, call: Call, delta: Tensor, aim: Aim, samples: int, budget: Budget) -> Entry:
         if call.layer in self._spread:
             return made(call.layer, delta, aim.tensors[self._spread[call.layer]])
         if len(delta) % samples:
             raise UnknownLayer(f"{call.layer} works on {len(delta)} rows for {samples} samples")
         layer = self._module.get_submodule(call.layer)
-        v = {local: aim.tensors[name] for local, name in self._local[call.layer].items()}
-        return rule_for(layer)(layer, call.given, delta, v, samples, budget)
+        return rule_for(layer)(layer, call.given, delta, self._aim_of(call.layer, aim), samples, budget)

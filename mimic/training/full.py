@@ -1,19 +1,21 @@
 """Slopes over any scope: by one backward pass with book-keeping where that is exact, else by running the pass again.
 
 - ``backward``: the book-keeping of `mimic.training.bookkeeping`; gives the weighted gradients too
-- ``jvp``: forward mode through the last pass, exact for any model and loss
+- ``double``: for losses that couple the batch, and a scope near the model's end: the change of the scope's layers
+  through what lies above them, by differentiating the backward pass again
+- ``jvp``: forward mode through the last pass once more, exact for any model and loss
 - ``difference``: central differences, for models whose operations forbid forward mode
-- ``auto``: jvp on the first batch, then backward if it gives the same slopes there, else jvp as before. Coupled losses,
-  batch statistics, layers without a rule and parameters used behind a layer's back all fail that trial.
+- ``auto``: jvp on the first batch; then the first two of these are tried on the same batch, and what gives the same
+  slopes is kept. Layers without a rule and parameters used behind a layer's back fail the trial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.training.bookkeeping import BookKeeping
@@ -23,7 +25,7 @@ from mimic.training.slope import UNUSED, LossSlope, gradients_by
 from mimic.training.target import Aim, Target
 from mimic.training.watch import Call, Forward, Output, Watch
 
-FullMethod = Literal["auto", "backward", "jvp", "difference"]
+FullMethod = Literal["auto", "backward", "double", "jvp", "difference"]
 
 # Relative differences of the slopes that rounding explains: in full precision, and in half or by differences.
 TOLERANCE, ROUGH_TOLERANCE = 1e-3, 5e-2
@@ -44,7 +46,7 @@ class FullSlope:
         reason: why, in a sentence.
 
     Raises:
-        MimicError: an unknown method, or ``backward`` for a model with layers that it does not know.
+        MimicError: an unknown method, or a layer without a rule where the method needs one.
     """
 
     def __init__(self, target: Target, method: FullMethod, coupled: bool | None, forwards: int) -> None:
@@ -59,20 +61,19 @@ class FullSlope:
         self._book: BookKeeping | None = None
         self.method: str = method
         self.reason = f"{method}, as asked for"
-        if method in ("auto", "backward"):
+        if method in ("auto", "backward", "double"):
             self._open_book(method)
-        self.watch = self._make_watch()
+        self.watch = self._make_watch(spread=method != "auto")
 
     @property
     def by_book(self) -> bool:
-        """Whether the next batch goes by the book-keeping alone."""
+        """Whether the next batch goes by one backward pass."""
         return self.method == "backward" and self._book is not None and not self._book.batch_normalised
 
     @property
     def gives_gradients(self) -> bool:
         """Whether `gradients` will hold every gradient that the model needs after the next batch."""
-        trained = (each for each in self._target.module.parameters() if each.requires_grad)
-        return self.by_book and self._book is not None and self._book.covers(trained)
+        return self.by_book and self._book is not None and self._book.covers(self._trained())
 
     def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool = True) -> Tensor:
         """The slopes of a batch, times ‖v‖, (B,).
@@ -89,6 +90,8 @@ class FullSlope:
         self._entries = None
         if self.by_book:
             return self._read(losses, passes, aim, keep_graph)
+        if self.method == "double":
+            return self._twice(losses, passes, aim)
         outputs = [each for passed in passes for each in passed.outputs if each is not None]
         if not outputs:
             raise MimicError(UNUSED)
@@ -125,29 +128,32 @@ class FullSlope:
         try:
             self._book = BookKeeping(self._target.module, self._target.parameters)
         except UnknownLayer as error:
-            if method == "backward":
-                raise MimicError(f"there is no method 'backward' here, {error}: use method='auto'") from error
+            if method != "auto":
+                raise MimicError(f"there is no method {method!r} here, {error}: use method='auto'") from error
             self.method, self.reason = "jvp", f"forward mode, because {error}"
 
-    def _make_watch(self) -> Watch:
-        layers, spread = (self._book.layers, self._book.spread) if self._book else ([], [])
-        return Watch(self._target.module, layers, self._forwards, spread, replay=True)
+    def _make_watch(self, spread: bool) -> Watch:
+        """Spreading a parameter may not agree with a model, so nothing is spread in the user's own first pass."""
+        layers, names = (self._book.layers, self._book.spread) if self._book else ([], [])
+        return Watch(self._target.module, layers, self._forwards, names if spread else [], replay=True)
 
     def _settle(self, method: str, reason: str) -> None:
-        """The method from now on; a book that is not used is closed, with its hooks."""
+        """The method from now on, with the hooks that it needs."""
         self.method, self.reason = method, reason
-        if method not in ("auto", "backward") and self._book is not None:
+        if method in ("jvp", "difference"):
             self._book = None
-            self.watch.close()
-            self.watch = self._make_watch()
+        self.watch.close()
+        self.watch = self._make_watch(spread=method != "auto")
 
     def _read(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool) -> Tensor:
         assert self._book is not None
-        calls = [call for each in passes for call in each.calls]
-        if not calls:
-            raise MimicError(UNUSED)
-        self._entries = self._book.read(losses, calls, aim, keep_graph)
+        self._entries = self._book.read(losses, _calls(passes), aim, keep_graph)
         return torch.stack([entry.slope for _, entry in self._entries]).sum(dim=0)
+
+    def _twice(self, losses: Tensor, passes: list[Forward], aim: Aim) -> Tensor:
+        assert self._book is not None
+        calls = _calls(passes)
+        return LossSlope(coupled=True)(losses, [call.output for call in calls], self._book.changes(calls, aim))
 
     def _changes(self, passed: Forward, aim: Aim) -> list[Tensor]:
         if not passed.args and not passed.kwargs:
@@ -163,38 +169,68 @@ class FullSlope:
         return self._replay.difference(passed, aim)
 
     def _decide(self, losses: Tensor, passes: list[Forward], outputs: list[Output], slopes: Tensor, aim: Aim) -> None:
-        """Tries the book-keeping on the batch whose slopes are known, and settles for it or against it."""
-        against = self._trial(losses, passes, outputs, slopes, aim)
-        if not against:
-            self._settle("backward", "one backward pass with book-keeping, as exact as forward mode on the first batch")
-        elif self._again == "jvp":
+        """Tries faster methods on the batch whose slopes are known, and settles for the first that gives the same."""
+        assert self._book is not None
+        coupled = (
+            "the loss couples the samples of a batch"
+            if self._loss_slope.coupled
+            else "batch statistics couple the samples of a batch"
+            if self._book.batch_normalised
+            else ""
+        )
+        if not coupled:
+            against = self._against(lambda: self._try_book(losses, passes, outputs, aim), passes, slopes)
+            if not against:
+                self._settle("backward", "one backward pass with book-keeping, as exact as the first batch's method")
+                return
+        elif self._book.covers(self._trained()) or self._book.spread:
+            against = coupled
+        else:
+            against = self._against(lambda: self._twice(losses, passes, aim), passes, slopes)
+            if not against:
+                self._settle("double", f"double backward through what lies above the scope, because {coupled}")
+                return
+        if self._again == "jvp":
             self._settle("jvp", f"forward mode, because {against}")
         else:
-            self._settle("difference", f"{self.reason}; no book-keeping, because {against}")
+            self._settle("difference", f"{self.reason}; nothing faster, because {against}")
 
-    def _trial(self, losses: Tensor, passes: list[Forward], outputs: list[Output], slopes: Tensor, aim: Aim) -> str:
-        """What speaks against the book-keeping; empty if nothing does."""
-        assert self._book is not None
-        if self._loss_slope.coupled:
-            return "the loss couples the samples of a batch"
-        if self._book.batch_normalised:
-            return "normalisation by batch statistics couples the samples of a batch"
-        deltas = gradients_by(losses, outputs)
-        calls, stand_in = [], torch.zeros_like(losses)
-        with torch.enable_grad():
-            again = [each for passed in passes for each in self._replay.run(passed, {})]
-            # The losses' graph belongs to the first pass: these have the same gradient by the second one's outputs.
-            for output, delta in zip(again, deltas, strict=True):
-                if delta is not None:
-                    stand_in = stand_in + (output * delta).reshape(len(losses), -1).sum(dim=1)
-        calls = [call for each in self.watch.take() for call in each.calls]
+    def _against(self, attempt: Callable[[], Tensor], passes: list[Forward], slopes: Tensor) -> str:
+        """What speaks against a faster method: its own failure, or other slopes; empty if nothing does."""
         try:
-            entries = self._book.read(stand_in, calls, aim, keep_graph=False)
-        except UnknownLayer as error:
-            return str(error)
-        found = torch.stack([entry.slope for _, entry in entries]).sum(dim=0)
+            found = attempt()
+        except (MimicError, RuntimeError) as error:
+            return str(error).partition("\n")[0][:160]
         difference = float((found - slopes).norm() / slopes.norm().clamp_min(1e-30))
         rough = self._again == "difference" or any(passed.autocast[1] for passed in passes)
         if difference <= (ROUGH_TOLERANCE if rough else TOLERANCE):
             return ""
-        return f"book-keeping differs from it by {difference:.1%} on the first batch"
+        return f"a faster one differs from it by {difference:.1%} on the first batch"
+
+    def _try_book(self, losses: Tensor, passes: list[Forward], outputs: list[Output], aim: Aim) -> Tensor:
+        """The book-keeping's slopes, on passes run again with its parameters spread."""
+        assert self._book is not None
+        deltas = gradients_by(losses, outputs)
+        watch = Watch(self._target.module, self._book.layers, self._forwards, self._book.spread)
+        stand_in = torch.zeros_like(losses)
+        try:
+            with torch.enable_grad():
+                again = [each for passed in passes for each in self._replay.run(passed, {})]
+                # The losses' graph belongs to the first passes: these have the same gradient by the outputs.
+                for output, delta in zip(again, deltas, strict=True):
+                    if delta is not None:
+                        stand_in = stand_in + (output * delta).reshape(len(losses), -1).sum(dim=1)
+            entries = self._book.read(stand_in, _calls(watch.take()), aim, keep_graph=False)
+        finally:
+            watch.close()
+        return torch.stack([entry.slope for _, entry in entries]).sum(dim=0)
+
+    def _trained(self) -> Iterable[nn.Parameter]:
+        return (each for each in self._target.module.parameters() if each.requires_grad)
+
+
+def _calls(passes: list[Forward]) -> list[Call]:
+    calls = [call for each in passes for call in each.calls]
+    if not calls:
+        raise MimicError(UNUSED)
+    return calls

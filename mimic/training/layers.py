@@ -90,6 +90,30 @@ def made(name: str, gradients: Tensor, v: Tensor) -> Entry:
     return Entry(flat @ v.flatten().to(flat), lambda weights: {name: (weights.to(flat) @ flat).view(v.shape)})
 
 
+def change(layer: Any, given: Tensor, v: dict[str, Tensor]) -> Tensor:
+    """The output that v would give in place of the layer's parameters: how the output changes along v.
+
+    Args:
+        layer: one that has a rule.
+        given: its input.
+        v: by the layer's own names; what is missing does not move.
+    """
+    weight, bias = v.get("weight"), v.get("bias")
+    if isinstance(layer, nn.Embedding):
+        assert weight is not None
+        return F.embedding(given, weight)
+    x = given.to(torch.promote_types(given.dtype, torch.float32))
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, torch.zeros_like(layer.weight, dtype=x.dtype) if weight is None else weight, bias)
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        kernel = torch.zeros_like(layer.weight, dtype=x.dtype) if weight is None else weight
+        convolved: Tensor = layer._conv_forward(x, kernel, bias)
+        return convolved
+    shape = layer.weight.shape if ends_with_shape(layer) else (-1, *[1] * (x.ndim - 2))
+    moved = torch.zeros_like(x) if weight is None else normalised(layer, x) * weight.view(shape)
+    return moved if bias is None else moved + bias.view(shape)
+
+
 def linear(layer: nn.Linear, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget) -> Entry:
     """y = W x + b at any number of positions."""
     d = delta.reshape(samples, -1, layer.out_features)  # (B, T, O)
@@ -142,23 +166,30 @@ def normalisation(
     layer: Any, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget
 ) -> Entry:
     """y = γ x̂ + β, where x̂ depends on the sample alone: LayerNorm, RMSNorm, GroupNorm, BatchNorm in eval mode."""
-    x = given.to(torch.promote_types(given.dtype, torch.float32))
-    if isinstance(layer, nn.LayerNorm):
-        normalised = F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
-    elif isinstance(layer, nn.RMSNorm):
-        normalised = F.rms_norm(x, layer.normalized_shape, None, layer.eps)
-    elif isinstance(layer, nn.GroupNorm):
-        normalised = F.group_norm(x, layer.num_groups, None, None, layer.eps)
-    else:
-        normalised = F.batch_norm(x, layer.running_mean, layer.running_var, None, None, False, 0.0, layer.eps)
-    shape = layer.weight.shape
-    ends_with_shape = isinstance(layer, nn.LayerNorm | nn.RMSNorm)
+    shape, last_axes = layer.weight.shape, ends_with_shape(layer)
     entries = []
     if "weight" in v:
-        entries.append(made("weight", _reduced(delta * normalised, shape, samples, ends_with_shape), v["weight"]))
+        x = given.to(torch.promote_types(given.dtype, torch.float32))
+        entries.append(made("weight", _reduced(delta * normalised(layer, x), shape, samples, last_axes), v["weight"]))
     if "bias" in v:
-        entries.append(made("bias", _reduced(delta, shape, samples, ends_with_shape), v["bias"]))
+        entries.append(made("bias", _reduced(delta, shape, samples, last_axes), v["bias"]))
     return combine(entries)
+
+
+def normalised(layer: Any, x: Tensor) -> Tensor:
+    """x̂: what a normalisation multiplies by its weight."""
+    if isinstance(layer, nn.LayerNorm):
+        return F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
+    if isinstance(layer, nn.RMSNorm):
+        return F.rms_norm(x, layer.normalized_shape, None, layer.eps)
+    if isinstance(layer, nn.GroupNorm):
+        return F.group_norm(x, layer.num_groups, None, None, layer.eps)
+    return F.batch_norm(x, layer.running_mean, layer.running_var, None, None, False, 0.0, layer.eps)
+
+
+def ends_with_shape(layer: nn.Module) -> bool:
+    """Whether a normalisation's parameters run along its input's last axes; else along the second, the channels."""
+    return isinstance(layer, nn.LayerNorm | nn.RMSNorm)
 
 
 def embedding(
@@ -187,9 +218,9 @@ def _scaled(delta: Tensor, weights: Tensor) -> Tensor:
     return delta * by_row.view(-1, *[1] * (delta.ndim - 1))
 
 
-def _reduced(values: Tensor, shape: torch.Size, samples: int, ends_with_shape: bool) -> Tensor:
+def _reduced(values: Tensor, shape: torch.Size, samples: int, last_axes: bool) -> Tensor:
     """Σ by sample over every position, (B, *shape): the parameter runs along the last axes, or along the channels."""
-    if ends_with_shape:
+    if last_axes:
         return values.reshape(samples, -1, math.prod(shape)).sum(dim=1)
     per_row = values.sum(dim=tuple(range(2, values.ndim))) if values.ndim > 2 else values
     return per_row.reshape(samples, -1, *shape).sum(dim=1)

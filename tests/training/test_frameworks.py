@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mimic import GradMimic
+from mimic import Direction, GradMimic
 from mimic.models.small import SMALL
 from mimic.training.visits import read_visits
 
@@ -169,7 +169,8 @@ def test_lightning(tmp_path: Path) -> None:
     check_record(tmp_path / "record", data, epochs=2)
 
 
-def test_open_clip(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scope", "method"), [("full", "jvp"), ("image-last", "double")])
+def test_open_clip(tmp_path: Path, scope: str, method: str) -> None:
     open_clip = pytest.importorskip("open_clip")
     torch.manual_seed(0)
     towers = {
@@ -191,9 +192,10 @@ def test_open_clip(tmp_path: Path) -> None:
         rows = F.cross_entropy(logits, target, reduction="none")
         return (rows + F.cross_entropy(logits.T, target, reduction="none")) / 2
 
-    reweight = GradMimic(model, reference.state_dict(), temperature=0.1, scope="full", record=tmp_path)
+    reweight = GradMimic(model, reference.state_dict(), temperature=0.1, scope=scope, record=tmp_path)
+    names = set(Direction.between(model, reference.state_dict(), scope).tensors)
     for epoch in range(2):
-        expected = scores_by_difference(model, reference, lambda: clip_losses(*model(images, texts)))
+        expected = scores_by_difference(model, reference, names, lambda: clip_losses(*model(images, texts)))
         image_features, text_features, logit_scale = model(images, texts)
         losses = clip_losses(image_features, text_features, logit_scale)
         loss = reweight(losses, ids=[f"pair {i}" for i in range(8)], epoch=epoch)
@@ -205,19 +207,22 @@ def test_open_clip(tmp_path: Path) -> None:
             losses.mean(), open_clip.ClipLoss()(image_features, text_features, logit_scale), rtol=1e-5, atol=1e-6
         )
     reweight.close()
-    assert reweight.method == "jvp"
+    assert reweight.method == method, reweight.reason
     assert read_visits(tmp_path).values.shape == (8, 2)
 
 
-def scores_by_difference(model: nn.Module, reference: nn.Module, losses: Any, step: float = 1e-5) -> Tensor:
-    """−dℓ/dε along v/‖v‖, by moving the whole model there and back."""
-    here = [each.detach().clone() for each in model.parameters()]
-    v = [there.detach() - each for there, each in zip(reference.parameters(), here, strict=True)]
+def scores_by_difference(
+    model: nn.Module, reference: nn.Module, names: set[str], losses: Any, step: float = 1e-5
+) -> Tensor:
+    """−dℓ/dε along v/‖v‖, by moving the named parameters there and back."""
+    moving = {name: each for name, each in model.named_parameters() if name in names}
+    here = [each.detach().clone() for each in moving.values()]
+    v = [reference.get_parameter(name).detach() - each for name, each in zip(moving, here, strict=True)]
     norm = torch.sqrt(sum(each.square().sum() for each in v))
 
     @torch.no_grad()
     def at(distance: float) -> Tensor:
-        for parameter, each, towards in zip(model.parameters(), here, v, strict=True):
+        for parameter, each, towards in zip(moving.values(), here, v, strict=True):
             parameter.copy_(each + distance / norm * towards)
         return losses()
 

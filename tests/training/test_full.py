@@ -211,6 +211,43 @@ def test_statistics_that_start_to_move_later_are_noticed() -> None:
     check_step(case.model, reweight, step)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_batch_statistics_below_or_above_a_part_of_the_model(train: bool) -> None:
+    case = make_case("convnet", seed=4)
+    case.model.train(train)
+    scope = "re:body\\.(6|7|10)|head"
+    names = list(Direction.between(case.model, case.state, scope).tensors)
+    reweight = GradMimic(case.model, case.state, 0.3, scope)
+    step = brute_force(case.model, case.reference, names, lambda m: case.losses())
+    for _ in range(2):
+        case.model.zero_grad()
+        reweight.backward(case.losses())
+        check_step(case.model, reweight, step)
+    assert reweight.method == ("double" if train else "backward"), reweight.reason
+
+
+class Jealous(nn.Module):
+    """Takes its token only as it made it: one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 8))
+        self.body = nn.Linear(144, 8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.body(x.flatten(1)) + self.token.repeat(len(x), 1)))
+
+
+def test_a_model_that_cannot_have_its_parameters_spread_is_not_broken() -> None:
+    torch.manual_seed(0)
+    model = Jealous().double()
+    images, labels = torch.randn(6, 1, 12, 12).double(), torch.randint(5, (6,))
+    reweight = check(model, nearby(model), lambda m: one_hot_loss(m, images, labels))
+    assert reweight.method == "jvp"
+    assert isinstance(model._parameters["token"], nn.Parameter)
+
+
 class Towers(nn.Module):
     """Two towers and a temperature, as in CLIP; returns what the loss takes."""
 
@@ -385,7 +422,7 @@ def test_a_resumed_training_does_not_try_again() -> None:
 
 def test_wrong_requests_are_refused() -> None:
     case = make_case("mlp")
-    with pytest.raises(MimicError, match="auto, backward, jvp, difference"):
+    with pytest.raises(MimicError, match="auto, backward, double, jvp, difference"):
         GradMimic(case.model, case.state, scope="full", method="ghost")
     with pytest.raises(MimicError, match="does not know Unknown"):
         GradMimic(Unknown(), nearby(Unknown()).state_dict(), scope="full", method="backward")
