@@ -69,20 +69,24 @@ class Direction:
         state = match_state(model, reference_state)
         head = (guess_head(model) if example is None else find_head(model, example))[0] if needs_head(scope) else None
         parameters = dict(model.named_parameters())
-        tensors = {name: _difference(state[name], parameters[name]) for name in scope_parameters(model, scope, head)}
-        norm = math.sqrt(sum(float(v.double().square().sum()) for v in tensors.values()))
+        exact = {name: _difference(state[name], parameters[name]) for name in scope_parameters(model, scope, head)}
+        norm = math.sqrt(sum(float(v.square().sum()) for v in exact.values()))
         if not math.isfinite(norm):
-            bad = next(name for name, v in tensors.items() if not v.isfinite().all())
+            bad = next(name for name, v in exact.items() if not v.isfinite().all())
             raise MimicError(f"the reference or the start holds NaN or infinity in {bad}: save it again")
         if norm == 0:
             raise MimicError(
                 f"the reference equals the start over scope {scope}, so there is no direction to score by: "
                 "choose another start, reference or scope"
             )
+        tensors = {name: v.to(parameters[name].device, _wide(parameters[name])) for name, v in exact.items()}
         return cls(tensors, norm, scope, head)
 
 
 def _difference(reference: Tensor, parameter: Tensor) -> Tensor:
-    """θ_ref − θ, taken in float64: the two are close, and a half-precision checkpoint has few digits to lose."""
-    dtype = torch.promote_types(parameter.dtype, torch.float32)
-    return (reference.to(parameter.device, torch.float64) - parameter.detach().double()).to(dtype)
+    """θ_ref − θ in float64: the two are close, and half precision has few digits to lose. On the CPU: MPS has none."""
+    return reference.detach().cpu().double() - parameter.detach().cpu().double()
+
+
+def _wide(parameter: Tensor) -> torch.dtype:
+    return torch.promote_types(parameter.dtype, torch.float32)

@@ -57,18 +57,18 @@ def mean_gradient(
     model, function = plain_module(model), get_loss(loss)
     parameters = dict(model.named_parameters())
     point = {name: parameters[name].detach().requires_grad_() for name in direction.tensors}
-    total = {name: torch.zeros_like(each, dtype=torch.float64) for name, each in point.items()}
+    total = {name: torch.zeros_like(each, dtype=torch.float64, device="cpu") for name, each in point.items()}
     samples = 0
     for images, labels in batches:
         with evaluating(model), torch.enable_grad():
             losses = function(widened(outputs_for(function, model, images, point)), labels)
             gradients = torch.autograd.grad(losses.sum(), list(point.values()), materialize_grads=True)
         for name, gradient in zip(point, gradients, strict=True):
-            total[name] += gradient
+            total[name] += gradient.cpu()  # float64 sums, which MPS has not
         without = int((labels == NO_LABEL).sum()) if labels is not None and labels.ndim == 1 else 0
         samples += len(losses) - without
     if samples == 0:
         raise MimicError("there are no labelled samples to take the mean gradient of")
     norm = math.sqrt(sum(float(each.square().sum()) for each in total.values()))
-    along = sum(float((total[name] * v).sum()) for name, v in direction.tensors.items())
+    along = sum(float((total[name] * v.cpu()).sum()) for name, v in direction.tensors.items())
     return MeanGradient(norm / samples, -along / (norm * direction.norm) if norm else math.nan, samples)
