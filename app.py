@@ -1,1 +1,27 @@
+"""The app: which pages there are. Everything else is in pages/ and mimic/."""
+
+from pathlib import Path
+
 import streamlit as st
+
+from mimic.errors import MimicError
+
+HERE = Path(__file__).parent
+
+st.set_page_config(page_title="mimic", page_icon=str(HERE / "pages" / "assets" / "favicon.png"), layout="wide")
+# The pages draw the menu themselves: Streamlit's own would drop the data set and run from the address.
+page = st.navigation(
+    [
+        st.Page("pages/overview.py", title="Overview", default=True),
+        st.Page("pages/explore.py", title="Explore"),
+        st.Page("pages/threshold.py", title="Threshold"),
+        st.Page("pages/compare.py", title="Compare"),
+        st.Page("pages/sample.py", title="Sample", visibility="hidden"),
+    ],
+    position="hidden",
+)
+st.session_state["through app.py"] = True
+try:
+    page.run()
+except MimicError as error:
+    st.error(str(error), icon=":material/error:")

@@ -30,7 +30,8 @@ def histogram(
     *,
     chosen: tuple[float, float] | None = None,
     line: float | None = None,
-    height: int = 260,
+    logarithmic: bool = False,
+    height: int = 240,
 ) -> go.Figure:
     """Bars of a signal's scores.
 
@@ -39,15 +40,26 @@ def histogram(
         signal: the axis's title.
         chosen: low ≤ score < high; bars outside are pale.
         line: a threshold: bars below it are in the dropped colour, the others in the kept one.
+        logarithmic: heights on a logarithmic scale, for signals that pile up at one end.
         height: in pixels.
     """
     figure = go.Figure()
-    for group, mine in _groups(bars):
+    groups = _groups(bars)
+    for group, mine in groups:
         figure.add_trace(_bars(mine, _bar_colours(mine, group, colours, chosen, line), group))
     if line is not None:
         figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
-    figure.update_layout(barmode="stack", bargap=0)
     _axes(figure, colours, signal, "samples", height)
+    figure.update_layout(barmode="stack", bargap=0)
+    if logarithmic:
+        figure.update_yaxes(type="log", dtick=1)
+    if len(groups) > 1:
+        for name, colour in ((name, _group_colour(name, colours)) for name, _ in groups):
+            # a square of its own: the bars' own legend would be pale where they are
+            marker = {"color": colour, "symbol": "square", "size": 12}
+            figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, showlegend=True))
+        legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
+        figure.update_layout(showlegend=True, legend=legend)
     return figure
 
 
@@ -204,6 +216,33 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
     return figure
 
 
+def guesses(predictions: pd.DataFrame, colours: Palette, label: str | None) -> go.Figure:
+    """The reference's best guesses with their probabilities; the given label, where it is one of them, is marked.
+
+    Args:
+        predictions: columns rank, label, logprob.
+    """
+    shown = predictions.sort_values("rank", ascending=False)
+    shares = np.exp(shown["logprob"].to_numpy(dtype=float))
+    names = [text.figure_label(str(name), 24) + (" ✓ given" if name == label else "") for name in shown["label"]]
+    figure = go.Figure(
+        go.Bar(
+            x=100 * shares,
+            y=list(range(len(shown))),
+            orientation="h",
+            text=[text.percent(share) for share in shares],
+            textposition="auto",
+            marker={"color": colours.reference, "line": {"width": 0}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    _axes(figure, colours, "probability under the reference, %", "", 70 + 30 * len(shown))
+    figure.update_layout(bargap=0.3)
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
+    return figure
+
+
 def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -> go.Figure:
     """With how many of the given labels somebody agrees: (who, share 0 … 1, colour's name in the palette), top down."""
     shown = list(shares)[::-1]
@@ -249,10 +288,14 @@ def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> go.Bar:
     )
 
 
+def _group_colour(group: str, colours: Palette) -> str:
+    return {WRONG: colours.wrong, RIGHT: colours.right, UNKNOWN: colours.faint}.get(group, colours.neutral)
+
+
 def _bar_colours(
     mine: pd.DataFrame, group: str, colours: Palette, chosen: tuple[float, float] | None, line: float | None
 ) -> list[str]:
-    full = {WRONG: colours.wrong, RIGHT: colours.right, UNKNOWN: colours.faint}.get(group, colours.neutral)
+    full = _group_colour(group, colours)
     middles = (mine["left"] + mine["right"]) / 2
     if line is not None:
         return [colours.kept if middle >= line else colours.dropped for middle in middles]
@@ -297,11 +340,11 @@ def _axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> N
         "fixedrange": True,
         "automargin": True,
     }
-    figure.update_xaxes(**axis, title={"text": text.figure_label(x), "font": {"color": colours.muted, "size": 13}})
-    figure.update_yaxes(**axis, title={"text": text.figure_label(y), "font": {"color": colours.muted, "size": 13}})
+    figure.update_xaxes(**axis, title={"text": text.figure_label(x, 80), "font": {"color": colours.muted, "size": 13}})
+    figure.update_yaxes(**axis, title={"text": text.figure_label(y, 80), "font": {"color": colours.muted, "size": 13}})
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": 8, "r": 14, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         showlegend=False,

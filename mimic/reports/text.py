@@ -15,15 +15,15 @@ def count(value: float) -> str:
     return f"{round(value):,}".replace("-", _MINUS)
 
 
-def score(value: float | None) -> str:
-    """A score with four significant digits and a true minus sign: ``−0.01234``; a dash where there is none."""
+def score(value: float | None, significant: int = 4) -> str:
+    """A score with so many significant digits and a true minus sign: ``−0.01234``; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else f"{_MINUS}∞"
     if value != 0 and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.3e}".replace("-", _MINUS)
-    digits = max(3 - math.floor(math.log10(abs(value))), 0) if value else 3
+        return f"{value:.{significant - 1}e}".replace("-", _MINUS)
+    digits = max(significant - 1 - math.floor(math.log10(abs(value))), 0) if value else significant - 1
     return f"{value:,.{digits}f}".replace("-", _MINUS)
 
 

@@ -48,13 +48,14 @@ class Thumbnail:
         return 0 < max(self.width, self.height) < SMALL
 
 
-def thumbnail(root: Path, path: str, cache: Path, size: int = TILE) -> Thumbnail:
+def thumbnail(root: Path, path: str, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
     """The picture of a sample, at most `size` pixels on its longer side, from the cache where it is there.
 
     Args:
         root: the data set's root.
         path: the image's path below it, as imported.
         cache: the workspace's cache folder; a picture that cannot be stored is made again each time.
+        enlarge: blow a small original up to about `size`, each pixel a square, for where nobody else would do it so.
     """
     file = root / path
     try:
@@ -64,22 +65,22 @@ def thumbnail(root: Path, path: str, cache: Path, size: int = TILE) -> Thumbnail
         return Thumbnail("", 0, 0, "file is missing")
     if not inside:
         return Thumbnail("", 0, 0, "path leads out of the data set's root")
-    return _made(file, seen.st_mtime_ns, seen.st_size, cache, size)
+    return _made(file, seen.st_mtime_ns, seen.st_size, cache, size, enlarge)
 
 
 # A page shows at most 96, a few kilobytes each. The file's time and length stand for its content between two looks.
 @lru_cache(maxsize=2048)
-def _made(file: Path, changed: int, length: int, cache: Path, size: int) -> Thumbnail:
+def _made(file: Path, changed: int, length: int, cache: Path, size: int, enlarge: bool) -> Thumbnail:
     try:
         data = file.read_bytes()
     except OSError as error:
         return Thumbnail("", 0, 0, f"file cannot be read ({error.strerror})")
     name = hashlib.sha256(data).hexdigest()
-    stored = cache / "thumbs" / f"{_VERSION}-{size}" / name[:2] / name
+    stored = cache / "thumbs" / f"{_VERSION}-{size}{'-enlarged' * enlarge}" / name[:2] / name
     picture = _stored(stored)
     if picture is None:
         try:
-            picture = _drawn(read_image(data), size)
+            picture = _drawn(read_image(data), size, enlarge)
         except UnreadableImage as error:
             return Thumbnail("", 0, 0, str(error))
         _store(stored, picture)
@@ -106,11 +107,15 @@ def _store(path: Path, picture: bytes) -> None:
         return  # a cache that cannot be written costs time, nothing else
 
 
-def _drawn(image: Image.Image, size: int) -> bytes:
+def _drawn(image: Image.Image, size: int, enlarge: bool) -> bytes:
     image = _eight_bit(image)
+    small = max(image.size) < SMALL
+    if small and enlarge:
+        times = size // max(image.size)
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    if max(image.size) < SMALL:
+    if small:
         image.save(out, "PNG", optimize=True)
     else:
         image.save(out, "WEBP", quality=80, method=4)

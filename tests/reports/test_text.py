@@ -49,6 +49,10 @@ def test_durations(seconds, shown):
     assert text.duration(seconds) == shown
 
 
+def test_fewer_digits_where_there_is_less_room():
+    assert [text.score(value, 3) for value in (-0.123456, 12.3456, 0, 1e-7)] == ["−0.123", "12.3", "0.00", "1.00e−07"]
+
+
 def test_counts_and_ranges():
     assert text.count(1234567) == "1,234,567"
     assert text.interval(-math.inf, math.inf) == "all scores"

@@ -46,6 +46,13 @@ def test_a_small_image_keeps_its_pixels(tmp_path):
     np.testing.assert_array_equal(np.asarray(opened(thumb)), pixels)
 
 
+def test_a_small_image_is_enlarged_by_whole_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (28, 20), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    large = opened(thumbnail(tmp_path, "a.png", tmp_path / "cache", 200, enlarge=True))
+    np.testing.assert_array_equal(np.asarray(large), pixels.repeat(7, axis=0).repeat(7, axis=1))
+
+
 def test_a_long_image_is_not_small(tmp_path):
     Image.new("L", (400, 20)).save(tmp_path / "a.png")
     thumb = thumbnail(tmp_path, "a.png", tmp_path / "cache")

@@ -1,0 +1,209 @@
+"""Overview: what there is, how far it is, and how far to trust it."""
+
+import pandas as pd
+import streamlit as st
+
+from mimic.evaluation.detection import better_signal, detection_table
+from mimic.reports import figures, text
+from mimic.workspace.layout import Run
+from mimic.workspace.queries.histogram import histogram
+from mimic.workspace.queries.progress import progress, running_histogram
+from mimic.workspace.queries.rows import judged
+from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
+from pages.widgets import frame, state
+
+VERDICTS = {
+    "Good": ("green", "check_circle"),
+    "Weak": ("orange", "warning"),
+    "Do not use": ("red", "block"),
+}
+STATES = {"running": ("blue", "sync"), "failed": ("red", "error"), "interrupted": ("orange", "pause_circle")}
+
+chosen = frame.look("overview", "Overview")
+workspace, colours = frame.the_workspace(), frame.colours()
+
+
+def unfinished(run: Run) -> None:
+    """A run that is not published: how far it is, and what to do about it."""
+    told = progress(run)
+    colour, icon = STATES.get(told.state, ("gray", "help"))
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(told.state, icon=f":material/{icon}:", color=colour)
+            st.markdown(f"**{text.markdown(run.id)}** :small[on {text.markdown(run.dataset)}]", width="stretch")
+            rate = f"{text.count(told.rate)} samples/s · " if told.rate and told.state == "running" else ""
+            rest = f"{text.duration(told.remaining)} remaining" if told.state == "running" else ""
+            st.caption(
+                f"{text.count(told.done)} of {text.count(told.size)} · {rate}{rest}".strip(" ·"), width="content"
+            )
+        st.progress(told.share)
+        if run.error:
+            st.error(text.markdown(run.error, 600), icon=":material/error:")
+        if told.state != "running":
+            st.caption("The same `mimic score` command takes it up again from here: finished parts are kept.")
+        bars = running_histogram(run, run.main)
+        if not bars.empty:
+            st.plotly_chart(
+                figures.histogram(bars, colours, f"{run.main} so far", height=150),
+                config=figures.CONFIG,
+                key=f"so far {run.id}",
+                alt=f"Histogram of {run.main} over the finished parts of {run.id}",
+            )
+
+
+waiting = [run.id for run in workspace.runs() if run.state in STATES]
+going = any(workspace.run(run).state == "running" for run in waiting)
+
+
+@st.fragment(run_every=2 if going else None)
+def watch() -> None:
+    """Runs that are not published, looked at every two seconds while one is going; then the page starts again."""
+    with frame.sentences():
+        runs = [workspace.run(run) for run in waiting]
+        for run in runs:
+            if run.state in STATES:
+                unfinished(run)
+        if going and not any(run.state == "running" for run in runs):
+            st.rerun()
+
+
+if waiting:
+    watch()
+if chosen is None:
+    frame.nothing_yet(workspace)
+    state.leave("overview", {})
+    st.stop()
+
+# --- the chosen run -------------------------------------------------------------------------------------------------
+published, run, dataset = chosen.published, chosen.run, chosen.dataset
+summary = signal_summary(published)
+check = run.check or {}
+cards = st.columns(5, gap="small")
+cards[0].metric("Samples", text.count(dataset.size), border=True)
+cards[1].metric("Classes", text.count(len(dataset.classes)), border=True)
+cards[2].metric("Scored", text.count(published.scored), border=True)
+cards[3].metric("Not scored", text.count(published.not_scored), border=True)
+cards[4].metric("Took", text.duration(run.facts.get("seconds")), border=True)
+
+left, right = st.columns(2, gap="small")
+with left.container(border=True, height="stretch"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("**Reference check**", width="content")
+        if check:
+            colour, icon = VERDICTS.get(check["verdict"], ("gray", "help"))
+            st.badge(check["verdict"], icon=f":material/{icon}:", color=colour)
+    if check:
+        st.markdown(text.markdown(check["sentence"], 600))
+        shares = [
+            ("reference", check["reference_agreement"], "reference"),
+            ("start", check["start_agreement"], "neutral"),
+            ("commonest class", check["majority_agreement"], "faint"),
+        ]
+        st.plotly_chart(
+            figures.agreement_bars(shares, colours),
+            config=figures.CONFIG,
+            key=f"agreement {run.id}",
+            alt="Agreement with the given labels: reference, start, and always the commonest class",
+        )
+        numbers = st.columns(4, gap="small")
+        numbers[0].metric(
+            "Mean score",
+            text.score(check["mean"], 3),
+            delta=f"± {text.score(check['mean_high'] - check['mean'], 2)}",
+            delta_color="off",
+            delta_arrow="off",
+            help="With its 95 % interval, in loss per unit of weight distance",
+        )
+        numbers[1].metric("Above 0", text.percent(check["positive_share"], 0))
+        numbers[2].metric("‖v‖", text.score(check["norm"], 3), help="Weight distance from start to reference")
+        numbers[3].metric("cos(−ḡ, v)", text.score(check["cosine"], 3), help="Of the mean gradient and the direction")
+    else:
+        st.caption("This run has no reference check.")
+with right.container(border=True, height="stretch"):
+    if published.has_truth:
+        st.markdown("**Which signal finds the wrong labels?**")
+        known = judged(published)
+        ahead, sentence = better_signal(known.signals, known.wrong, published.main)
+        (st.warning if ahead else st.markdown)(text.markdown(sentence, 400))
+        st.plotly_chart(
+            figures.detection(detection_table(known.signals, known.wrong), colours, published.main),
+            config=figures.CONFIG,
+            key=f"detection {run.id}",
+            alt="AUROC of each signal at finding wrong labels",
+        )
+        drawn = f" (a draw from {text.count(known.known)})" if known.sampled else ""
+        st.caption(
+            f"Against the true labels of {text.count(known.wrong.size)} samples{drawn}, "
+            f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."
+        )
+    else:
+        st.markdown(f"**How {text.markdown(published.main)} is spread**")
+        st.plotly_chart(
+            figures.histogram(histogram(published, published.main), colours, published.main, height=280),
+            config=figures.CONFIG,
+            key=f"main {run.id}",
+            alt=f"Histogram of {published.main}",
+        )
+        st.caption("The data set has no column `truth`, so nothing here says which signal finds wrong labels best.")
+
+st.subheader("Signals", anchor=False)
+meanings = run.facts.get("meanings", {})
+st.dataframe(
+    pd.DataFrame(
+        {
+            "Signal": summary["signal"],
+            "Spread": [
+                histogram(published, name, bars=40).set_index("bar")["n"].reindex(range(40), fill_value=0).tolist()
+                for name in summary["signal"]
+            ],
+            "Mean": summary["mean"],
+            "Median": summary["median"],
+            "Lowest": summary["low"],
+            "Highest": summary["high"],
+            "Above 0": 100 * summary["positive"],
+            "Meaning": [meanings.get(name, "") for name in summary["signal"]],
+        }
+    ),
+    hide_index=True,
+    column_config={
+        "Spread": st.column_config.BarChartColumn("Spread", width="medium", color=colours.neutral, y_min=0),
+        **{
+            name: st.column_config.NumberColumn(name, format="%.4g") for name in ("Mean", "Median", "Lowest", "Highest")
+        },
+        "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f %%"),
+        "Meaning": st.column_config.TextColumn("Meaning", width="large"),
+    },
+    alt="Summary of every signal",
+)
+
+if published.not_scored:
+    st.subheader("Not scored", anchor=False)
+    reasons, examples = st.columns([1, 2])
+    reasons.dataframe(failure_reasons(published), hide_index=True, alt="Reasons for not being scored")
+    examples.dataframe(failures(published, 100), hide_index=True, alt="The first samples that were not scored")
+
+st.subheader("Runs", anchor=False)
+st.dataframe(
+    pd.DataFrame(
+        [
+            {
+                "Run": one.id,
+                "Data set": one.dataset,
+                "State": one.state,
+                "Check": (one.check or {}).get("verdict"),
+                "Created": str(one.facts["created"])[:16].replace("T", " "),
+                "Samples": one.size,
+                "Not scored": one.counts.get("not_scored"),
+                "Model": (one.facts.get("model") or {}).get("spec"),
+                "Reference": (one.facts.get("reference") or {}).get("name"),
+                "Scope": one.facts.get("scope"),
+            }
+            for one in workspace.runs()[:200]
+        ]
+    ),
+    hide_index=True,
+    alt="Runs of this workspace, the newest first",
+)
+with st.expander("Start another run", icon=":material/terminal:"):
+    frame.commands(workspace)
+state.leave("overview", chosen.address)

@@ -1,0 +1,94 @@
+"""Sample: everything known of one sample."""
+
+import pandas as pd
+import streamlit as st
+
+from mimic.reports import figures, text
+from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
+from mimic.workspace.thumbs import thumbnail
+from pages.widgets import frame, state
+
+chosen = frame.choose("sample", "Sample")
+published, signal, colours = chosen.published, chosen.signal, frame.colours()
+number = int(state.number("sample", 0) or 0)
+facts = sample_facts(published, number)
+beside = neighbours(published, signal, number)
+own = facts.signals.set_index("signal").loc[signal]
+
+
+def verdict(facts: SampleFacts) -> None:
+    """Given and true label, side by side."""
+    given, true = st.columns(2, gap="small")
+    given.metric("Given label", text.plain(facts.label or "none", 40), border=True, height="stretch")
+    if published.has_truth:
+        known = facts.truth is not None
+        wrong = known and facts.label is not None and facts.truth != facts.label
+        said = "the given label is wrong" if wrong else "the given label is right" if known else None
+        true.metric(
+            "True label",
+            text.plain(facts.truth, 40) if facts.truth is not None else "unknown",
+            delta=said,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+        )
+
+
+def go(other: int) -> None:
+    """On to another sample."""
+    state.put(sample=other)
+
+
+with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    for words, icon, arrow, other in (
+        ("Lower score", "arrow_back", "Left", beside.lower),
+        ("Higher score", "arrow_forward", "Right", beside.higher),
+    ):
+        st.button(words, icon=f":material/{icon}:", shortcut=arrow, disabled=other is None, on_click=go, args=(other,))
+    near = {} if pd.isna(own["score"]) else {"order": "nearest", "near": repr(float(own["score"]))}
+    st.page_link(
+        "pages/explore.py",
+        label="Samples with scores like this one",
+        icon=":material/grid_view:",
+        query_params=chosen.address | near,
+    )
+
+picture, known = st.columns([2, 3], gap="large")
+with picture:
+    image = thumbnail(chosen.dataset.root, facts.path, chosen.workspace.cache_folder, 512, enlarge=True)
+    if image.uri:
+        st.image(image.uri, width="stretch", alt=f"{text.plain(facts.label or 'no label')}, {text.plain(facts.id)}")
+    else:
+        st.warning(text.markdown(f"No picture: {image.reason}."), icon=":material/broken_image:")
+    st.caption("id")
+    st.code(facts.id, language=None, wrap_lines=True)
+with known:
+    if facts.reason:
+        st.warning(text.markdown(f"Not scored: {facts.reason}."), icon=":material/error:")
+    verdict(facts)
+    st.markdown("**Signals** :small[the percentile is the share of scored samples that score lower]")
+    table = facts.signals.assign(percentile=100 * facts.signals["percentile"])
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "signal": st.column_config.TextColumn("Signal"),
+            "score": st.column_config.NumberColumn("Score", format="%.5g"),
+            "percentile": st.column_config.ProgressColumn("Percentile", min_value=0, max_value=100, format="%.1f"),
+        },
+        alt="Signals of this sample",
+    )
+    if not facts.predictions.empty:
+        st.markdown("**What the reference sees**")
+        st.plotly_chart(
+            figures.guesses(facts.predictions, colours, facts.label),
+            config=figures.CONFIG,
+            key=f"guesses {chosen.run.id} {number}",
+            alt="The reference's three best guesses",
+        )
+    further = {"path": facts.path, "split": facts.split} | facts.extra
+    rows = [(name, text.plain(str(value), 1000)) for name, value in further.items() if value is not None]
+    st.markdown("**As imported**")
+    st.dataframe(pd.DataFrame(rows, columns=["Column", "Value"]), hide_index=True, alt="Columns of this sample")
+state.leave("sample", chosen.address | {"sample": number})

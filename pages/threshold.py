@@ -1,0 +1,176 @@
+"""Threshold: one line on one signal, what it keeps, and what lies on both sides of it."""
+
+import streamlit as st
+
+from mimic.errors import MimicError
+from mimic.filters.rules import ThresholdRule, read_rule
+from mimic.reports import exports, figures, text
+from mimic.workspace.filters import NamedFilter, list_filters, save_filter
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.gallery import Where, gallery_page
+from mimic.workspace.queries.histogram import histogram
+from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, truth_at
+from pages.widgets import frame, gallery, state
+
+TILES = 18
+SHOWN = 20
+
+chosen = frame.choose("threshold", "Threshold")
+published, signal, colours = chosen.published, chosen.signal, frame.colours()
+scored = line_keeping(published, signal, 0).scored
+line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
+# one state, the kept count: whatever was moved, all four widgets show the line that came of it
+state.put(keep=line.kept, slider=line.kept, count=line.kept, share=100 * line.share, score=line.score)
+
+
+def take(unit: str) -> None:
+    """The line is where this widget says."""
+    value = st.session_state[state.key(unit)]
+    if unit == "score":
+        state.put(keep=line_at(published, signal, value).kept)
+    else:
+        state.put(keep=round(value / 100 * scored) if unit == "share" else value)
+
+
+def save() -> None:
+    """Keep the line as a named filter."""
+    name = st.session_state[state.key("name")].strip()
+    rule = ThresholdRule(run=chosen.run.id, signal=signal, threshold=line.score)
+    counts = {"kept": line.kept, "dropped": line.dropped, "not_scored": line.not_scored}
+    replace = st.session_state.get(state.key("replace"), False)
+    save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(), counts, replace=replace)
+    st.toast(f"Saved as {text.markdown(name)}: {text.count(line.kept)} kept.", icon=":material/check:")
+
+
+def saved(one: NamedFilter) -> None:
+    """One saved filter: what it does, the way back to it, and its files."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", border=True):
+        st.markdown(
+            f"**{text.markdown(one.name)}** :small[{text.markdown(one.rule.get('signal', '?'))} ≥ "
+            f"{text.score(one.rule.get('threshold'))} · {text.count(one.counts['kept'])} kept, "
+            f"{text.count(one.counts['dropped'])} dropped, {text.count(one.counts['not_scored'])} not scored]",
+            width="stretch",
+        )
+        try:
+            rule = read_rule(one.rule)
+            run = chosen.workspace.run(rule.run)
+            of_run = Published.of(run, chosen.workspace.dataset(one.dataset))
+        except MimicError as error:
+            st.caption(text.markdown(str(error), 300), width="content")
+            return
+        st.page_link(
+            "pages/threshold.py",
+            label="Show",
+            icon=":material/visibility:",
+            query_params={
+                "dataset": one.dataset,
+                "run": rule.run,
+                "signal": rule.signal,
+                "keep": str(one.counts["kept"]),
+            },
+        )
+        for form in ("parquet", "csv"):
+            st.download_button(
+                {"parquet": "Parquet", "csv": "CSV"}[form],
+                lambda form=form: exports.export_bytes(of_run, rule, form),
+                f"{one.name}.{form}",
+                icon=":material/download:",
+                key=f"{form} {one.name}",
+                on_click="ignore",
+                help="Every sample with its score and whether it is kept",
+            )
+        st.download_button(
+            "Rule",
+            exports.rule_bytes(one),
+            f"{one.name}.json",
+            icon=":material/download:",
+            key=f"rule {one.name}",
+            on_click="ignore",
+            help="The rule and its counts",
+        )
+
+
+# --- the line and what it does --------------------------------------------------------------------------------------
+left, right = st.columns([5, 3], gap="large")
+with left:
+    st.plotly_chart(
+        figures.histogram(histogram(published, signal), colours, signal, line=line.score),
+        config=figures.CONFIG,
+        key=f"line {chosen.run.id} {signal}",
+        alt=f"Histogram of {signal} with the line at {text.score(line.score)}: dropped below, kept above",
+    )
+    st.slider(
+        "Kept samples",
+        0,
+        scored,
+        key=state.key("slider"),
+        on_change=take,
+        args=("slider",),
+        label_visibility="collapsed",
+    )
+    units = st.columns(3)
+    units[0].number_input("Kept, samples", 0, scored, key=state.key("count"), step=1, on_change=take, args=("count",))
+    units[1].number_input(
+        "Kept, % of scored",
+        0.0,
+        100.0,
+        key=state.key("share"),
+        step=1.0,
+        format="%.2f",
+        on_change=take,
+        args=("share",),
+    )
+    units[2].number_input(
+        f"Lowest kept {signal}", key=state.key("score"), format="%.6g", step=None, on_change=take, args=("score",)
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.text_input("Name", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)
+        st.button("Save this line", type="primary", icon=":material/save:", on_click=frame.on_change(save))
+        st.checkbox("Replace one of that name", key=state.key("replace"))
+with right:
+    cards = st.columns(3, gap="small")
+    cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)
+    cards[1].metric(":orange[:material/close:] Dropped", text.count(line.dropped), border=True)
+    cards[2].metric("Not scored", text.count(line.not_scored), border=True, help="Exported as kept, and counted apart")
+    if published.has_truth:
+        truth = truth_at(published, signal, line.score)
+        cards = st.columns(2, gap="small")
+        cards[0].metric(
+            "Dropped that are wrong", text.percent(truth.precision), border=True, help="Precision of dropping"
+        )
+        cards[1].metric("Wrong ones dropped", text.percent(truth.recall), border=True, help="Recall of dropping")
+    st.plotly_chart(
+        figures.class_balance(class_balance(published, signal, line.score), colours, largest=10),
+        config=figures.CONFIG,
+        key=f"balance {chosen.run.id} {signal}",
+        alt="Kept and dropped share of each class, the least kept first",
+    )
+
+# --- both sides of the line -----------------------------------------------------------------------------------------
+for column, name, order, bounds, colour in zip(
+    st.columns(2, gap="large"),
+    ("Dropped", "Kept"),
+    ("highest", "lowest"),
+    ((float("-inf"), line.score), (line.score, float("inf"))),
+    (colours.dropped, colours.kept),
+    strict=True,
+):
+    with column:
+        side = "just below" if name == "Dropped" else "just above"
+        st.markdown(f"**{name}**, {side} the line")
+        page = gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES)
+        gallery.show(
+            chosen, page.rows, colours, key=f"side {name}", name=f"{name} samples {side} the line", edge=[colour], tile=92,
+            empty=f"Nothing is {name.lower()}.",
+        )  # fmt: skip
+
+# --- keep it --------------------------------------------------------------------------------------------------------
+st.subheader("Named filters", anchor=False)
+found = list_filters(chosen.workspace, chosen.dataset.name)
+if not found:
+    st.caption("None yet. A filter is a rule, not a list: it can be opened again here and exported as Parquet or CSV.")
+for one in found[:SHOWN]:
+    saved(one)
+if len(found) > SHOWN:
+    st.caption(f"The newest {SHOWN} of {len(found)}.")
+state.leave("threshold", chosen.address | {"keep": line.kept})

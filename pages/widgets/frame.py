@@ -1,0 +1,161 @@
+"""What every page begins with: the menu, what is being looked at, and a way on where there is nothing to look at."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from mimic.errors import MimicError
+from mimic.reports import text
+from mimic.reports.palette import Palette, palette
+from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
+from mimic.workspace.queries.connection import Published
+from pages.widgets import state
+
+ASSETS = Path(__file__).parents[1] / "assets"
+PAGES = {"Overview": "overview", "Explore": "explore", "Threshold": "threshold", "Compare": "compare"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the page is about."""
+
+    workspace: Workspace
+    dataset: Dataset
+    run: Run
+    published: Published
+    signal: str
+
+    @property
+    def address(self) -> dict[str, str]:
+        """What a link to another page carries."""
+        return {"dataset": self.dataset.name, "run": self.run.id, "signal": self.signal}
+
+
+def the_workspace() -> Workspace:
+    """The workspace that the app was started on."""
+    return Workspace(Path(os.environ.get("MIMIC_WORKSPACE", DEFAULT)))
+
+
+def colours() -> Palette:
+    """The palette of the theme that the browser shows."""
+    return palette(st.context.theme.type)
+
+
+def menu(page: str, carried: dict[str, str]) -> None:
+    """Logo and links to the pages, each with what is being looked at in its address."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="menu"):
+        st.image(str(ASSETS / "logo.svg"), width=30, alt="")
+        st.markdown("**mimic**", width="content")
+        st.space("small")
+        for title, file in PAGES.items():
+            st.page_link(f"pages/{file}.py", label=title, query_params=carried)
+
+
+def choose(page: str, title: str) -> Chosen:
+    """`look`; the page ends here, with what to do next, where nothing is published."""
+    chosen = look(page, title)
+    if chosen is None:
+        nothing_yet(the_workspace())
+        st.stop()
+    return chosen
+
+
+def look(page: str, title: str) -> Chosen | None:
+    """Menu, title and choosers of a page.
+
+    Args:
+        page: its file's name without the suffix.
+
+    Returns:
+        What is chosen; None where no run is published.
+    """
+    _through_app(page)
+    state.arrive(page)
+    workspace = the_workspace()
+    top = st.container()
+    datasets = workspace.datasets()
+    published = {dataset.name: _published_runs(workspace, dataset) for dataset in datasets}
+    usable = [name for name, runs in published.items() if runs]
+    if not usable:
+        with top:
+            menu(page, {})
+        st.title(title, anchor=False)
+        return None
+    left, *pickers = st.columns([2, 1, 2.2, 1], vertical_alignment="bottom")
+    left.title(title, anchor=False)
+    dataset = workspace.dataset(pickers[0].selectbox("Data set", usable, key=state.one_of("dataset", usable)))
+    runs = [run.id for run in published[dataset.name]]
+    run = workspace.run(pickers[1].selectbox("Run", runs, key=state.one_of("run", runs)))
+    signal = pickers[2].selectbox("Signal", run.signals, key=state.one_of("signal", run.signals, run.main))
+    chosen = Chosen(workspace, dataset, run, Published.of(run, dataset), signal)
+    with top:
+        menu(page, chosen.address)
+    return chosen
+
+
+def nothing_yet(workspace: Workspace) -> None:
+    """What to do where no run is published: commands to copy, which name this workspace."""
+    if workspace.runs():
+        st.info("No run is published yet: the Overview shows how far they are.", icon=":material/hourglass_top:")
+    elif workspace.datasets():
+        st.info("The data set is imported; score it next.", icon=":material/arrow_forward:")
+    else:
+        st.info("This workspace is empty. Import images, then score them.", icon=":material/rocket_launch:")
+    commands(workspace)
+
+
+def commands(workspace: Workspace) -> None:
+    """Commands that import and score, to copy; they name this workspace."""
+    where = f" --workspace {shlex.quote(str(workspace.path))}" if workspace.path != DEFAULT else ""
+    st.markdown("**Try it on the sample data** (from a clone of the repository)")
+    st.code(f"mimic demo{where}", language="bash")
+    st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")
+    st.code(
+        f"mimic import PATH --dataset NAME{where}\n"
+        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{where}",
+        language="bash",
+    )
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Around a fragment's body, which app.py cannot see: a mistake becomes a sentence."""
+    try:
+        yield
+    except MimicError as error:
+        st.error(text.markdown(str(error), 600), icon=":material/error:")
+
+
+def on_change(act: Callable[[], None]) -> Callable[[], None]:
+    """A callback whose mistakes become a sentence on the next page run."""
+
+    def guarded() -> None:
+        try:
+            act()
+        except MimicError as error:
+            st.toast(text.markdown(str(error), 600), icon=":material/error:")
+
+    return guarded
+
+
+def _through_app(page: str) -> None:
+    """Start again with app.py where Streamlit has left it out.
+
+    To a new server's first visitor who comes by a link to a page, Streamlit runs that file alone, as it did before
+    st.navigation; once navigation has been called it never does again.
+    """
+    if "through app.py" not in st.session_state:
+        files = [ASSETS.parent / f"{name}.py" for name in ("overview", page)]
+        st.navigation([st.Page(file, url_path=file.stem) for file in files], position="hidden")
+        st.rerun()
+
+
+def _published_runs(workspace: Workspace, dataset: Dataset) -> list[Run]:
+    return [run for run in workspace.runs(dataset.name) if run.state == "published"]

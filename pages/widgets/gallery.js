@@ -1,0 +1,63 @@
+// Tiles as links: a plain click asks Python to open the sample, any other (new tab, middle button) follows the link.
+// Everything from a data set goes in as textContent, alt or title: it can never become markup.
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function picture(tile) {
+  const box = element("div", "picture");
+  if (tile.uri) {
+    const image = element("img", tile.small ? "small" : "");
+    image.src = tile.uri;
+    image.alt = tile.alt;
+    box.append(image);
+  } else {
+    box.append(element("span", "reason", tile.reason));
+  }
+  if (tile.edge.length) {
+    const edge = element("span", "edge");
+    tile.edge.forEach((colour) => {
+      const part = element("span");
+      part.style.background = colour;
+      edge.append(part);
+    });
+    box.append(edge);
+  }
+  return box;
+}
+
+function row(left, leftClass, right, rightClass, colour) {
+  const made = element("div", "row");
+  const first = element("span", leftClass, left);
+  first.title = left;
+  made.append(first);
+  if (right) {
+    const second = element("span", rightClass, right);
+    second.title = right;
+    if (colour) second.style.color = colour;
+    made.append(second);
+  }
+  return made;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const grid = parentElement.querySelector(".grid");
+  grid.style.setProperty("--tile", `${data.tile}px`);
+  grid.setAttribute("aria-label", data.name);
+  const tiles = data.tiles.map((tile) => {
+    const link = element("a", "tile");
+    link.href = tile.href;
+    link.setAttribute("aria-label", tile.alt);
+    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1], "score"), row(tile.label, "label", tile.mark, "truth", data.markColour));
+    link.onclick = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+      event.preventDefault();
+      setTriggerValue("opened", tile.sample);
+    };
+    return link;
+  });
+  grid.replaceChildren(...(tiles.length ? tiles : [element("div", "empty", data.empty)]));
+}

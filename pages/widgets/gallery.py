@@ -1,0 +1,75 @@
+"""A grid of samples that open when they are clicked. Pictures travel as data URIs, words as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from mimic.reports import text
+from mimic.reports.palette import Palette
+from mimic.workspace.thumbs import thumbnail
+from pages.widgets.frame import Chosen
+
+_HERE = Path(__file__).parent
+_grid = st.components.v2.component(
+    "mimic-gallery",
+    html='<div class="grid" role="group"></div>',
+    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
+    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
+)
+
+
+def show(
+    chosen: Chosen,
+    rows: pd.DataFrame,
+    colours: Palette,
+    *,
+    key: str,
+    name: str,
+    scores: Mapping[str, str] | None = None,
+    edge: Sequence[str] = (),
+    tile: int = 116,
+    empty: str = "No sample matches.",
+) -> None:
+    """Draw the tiles; a click leads to the sample's own page.
+
+    Args:
+        rows: columns sample, id, path, label, truth and those of `scores`, in order; at most 96.
+        name: what this gallery is, for those who cannot see it.
+        scores: column → word before the score, one or two; by default ``score`` without a word.
+        edge: colours along each tile's top, side by side.
+        tile: least width of a tile in pixels.
+        empty: what to say where there are no rows.
+    """
+    scores = scores or {"score": ""}
+    tiles = [_tile(chosen, row, scores, edge) for row in rows.to_dict("records")]
+    data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "markColour": colours.wrong}
+    answer = _grid(key=key, data=data, on_opened_change=lambda: None)
+    if answer.opened is not None:
+        st.switch_page("pages/sample.py", query_params={**chosen.address, "sample": str(int(answer.opened))})
+
+
+def _tile(chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str]) -> dict[str, Any]:
+    picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
+    wrong = row["label"] is not None and row["truth"] is not None and row["label"] != row["truth"]
+    label = text.plain(row["label"], 80) if row["label"] is not None else "no label"
+    mark = f"≠ {text.plain(row['truth'], 40)}" if wrong else ""
+    digits = 4 if len(scores) == 1 else 3
+    shown = [f"{word} {text.score(row[column], digits)}".strip() for column, word in scores.items()]
+    return {
+        "sample": int(row["sample"]),
+        "href": "sample?" + urlencode({**chosen.address, "sample": int(row["sample"])}),
+        "uri": picture.uri,
+        "small": picture.small,
+        "reason": picture.reason,
+        "alt": f"{label} {mark}, {', '.join(shown)}, {text.plain(row['id'], 80)}",
+        "scores": shown,
+        "label": label,
+        "mark": mark,
+        "edge": list(edge),
+    }

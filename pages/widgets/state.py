@@ -1,0 +1,114 @@
+"""The view's state in the address: a link reopens what it shows, and Back undoes a step.
+
+Who is right when they differ? Where the address is not the one we left (a link, Back, another page), the address is;
+otherwise the widgets are, and the address follows. (Streamlit's own binding leaves entries that Back stumbles over.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+# What goes along from page to page; everything else belongs to one page.
+CARRIED = ("dataset", "run", "signal")
+
+_LEFT = "state: as left"
+_FRESH = "state: arrived"
+_KEPT = "state: carried"
+
+
+def arrive(page: str) -> None:
+    """Call first on every page: finds out whether the address or the widgets are right."""
+    st.session_state[_FRESH] = st.session_state.get(_LEFT) != (page, _address())
+    st.session_state.setdefault(_KEPT, {})
+
+
+def key(name: str) -> str:
+    """The session's key of a part of the state, fit to be a widget's."""
+    return f"state: {name}"
+
+
+def one_of(name: str, options: Sequence[str], default: str | None = None) -> str:
+    """Set a choice before its widget is made: from the address, else the widget, else the last page, else the default.
+
+    Returns:
+        The widget's key.
+    """
+    present = st.query_params.get(name) if st.session_state[_FRESH] else st.session_state.get(key(name))
+    for value in (present, st.session_state[_KEPT].get(name), default, *options):
+        if value in options:
+            st.session_state[key(name)] = value
+            break
+    return key(name)
+
+
+def some_of(name: str, options: Sequence[str]) -> str:
+    """The same for a choice of several, by default none."""
+    present = st.query_params.get_all(name) if st.session_state[_FRESH] else st.session_state.get(key(name), [])
+    st.session_state[key(name)] = [value for value in present if value in options]
+    return key(name)
+
+
+def text(name: str, default: str = "") -> str:
+    """The same for a text."""
+    present = st.query_params.get(name) if st.session_state[_FRESH] else st.session_state.get(key(name))
+    st.session_state[key(name)] = default if present is None else present
+    return key(name)
+
+
+def number(name: str, default: float | None = None) -> float | None:
+    """The same for a number, whether a widget holds it or not; what is not a finite number counts as `default`."""
+    present = st.query_params.get(name) if st.session_state[_FRESH] else st.session_state.get(key(name))
+    try:
+        value = default if present is None else float(present)
+    except ValueError:
+        value = default
+    st.session_state[key(name)] = value if value is not None and math.isfinite(value) else default
+    return st.session_state[key(name)]
+
+
+def switch(name: str) -> bool:
+    """The same for something that is on or off, by default off."""
+    present = st.query_params.get(name) == "True" if st.session_state[_FRESH] else st.session_state.get(key(name))
+    st.session_state[key(name)] = bool(present)
+    return bool(present)
+
+
+def get(name: str) -> Any:
+    """A part of the state as it is now."""
+    return st.session_state.get(key(name))
+
+
+def put(**values: Any) -> None:
+    """Set parts of the state, from a callback."""
+    for name, value in values.items():
+        st.session_state[key(name)] = value
+
+
+def leave(page: str, values: Mapping[str, Any]) -> None:
+    """Call last: the address takes the page's state; None, empty and false parts are left out.
+
+    A page that was only arrived at keeps its address, or Back could never leave it.
+    """
+    for name in CARRIED:
+        if values.get(name):
+            st.session_state[_KEPT][name] = values[name]
+    written = {name: _written(value) for name, value in values.items() if value not in (None, "", [], (), False)}
+    if not st.session_state[_FRESH] and written != _address():
+        st.query_params.from_dict(written)
+    st.session_state[_LEFT] = (page, _address())
+    st.session_state[_FRESH] = False
+
+
+def _written(value: Any) -> str | list[str]:
+    if isinstance(value, (list, tuple)):
+        return [str(part) for part in value]
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _address() -> dict[str, str | list[str]]:
+    every = {name: st.query_params.get_all(name) for name in st.query_params}
+    return {name: values[0] if len(values) == 1 else values for name, values in every.items()}
