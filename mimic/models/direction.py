@@ -63,23 +63,34 @@ class Direction:
         Raises:
             MimicError: the scope is unknown, the architectures differ, the reference holds NaN or infinity, or it
                 equals the model over the scope.
+
+        Example:
+            >>> model = nn.Linear(2, 3)
+            >>> reference = {name: tensor + 1 for name, tensor in model.state_dict().items()}
+            >>> direction = Direction.between(model, reference)
+            >>> direction.parameters, round(direction.norm, 3), direction.scope  # nine numbers, each one further
+            (9, 3.0, 'last')
         """
         model = plain_module(model)
         check_scope(scope)
         state = match_state(model, reference_state)
         head = (guess_head(model) if example is None else find_head(model, example))[0] if needs_head(scope) else None
         parameters = dict(model.named_parameters())
-        exact = {name: _difference(state[name], parameters[name]) for name in scope_parameters(model, scope, head)}
-        norm = math.sqrt(sum(float(v.square().sum()) for v in exact.values()))
+        tensors: dict[str, Tensor] = {}
+        squares = 0.0
+        for name in scope_parameters(model, scope, head):
+            exact = _difference(state[name], parameters[name])
+            squares += float(exact.square().sum())
+            tensors[name] = exact.to(parameters[name].device, _wide(parameters[name]))
+        norm = math.sqrt(squares)
         if not math.isfinite(norm):
-            bad = next(name for name, v in exact.items() if not v.isfinite().all())
+            bad = next(name for name, v in tensors.items() if not v.isfinite().all())
             raise MimicError(f"the reference or the start holds NaN or infinity in {bad}: save it again")
         if norm == 0:
             raise MimicError(
                 f"the reference equals the start over scope {scope}, so there is no direction to score by: "
                 "choose another start, reference or scope"
             )
-        tensors = {name: v.to(parameters[name].device, _wide(parameters[name])) for name, v in exact.items()}
         return cls(tensors, norm, scope, head)
 
 

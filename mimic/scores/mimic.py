@@ -42,6 +42,17 @@ def mimic_scores(
 
     Raises:
         MimicError: a label without an output, a model without (B, K) logits, a method that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from mimic import Direction, mimic_scores
+        >>> model, reference = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        >>> for each, diagonal in ((model, 0.0), (reference, 2.0)):
+        ...     _ = each.load_state_dict({"weight": diagonal * torch.eye(2), "bias": torch.zeros(2)})
+        >>> direction = Direction.between(model, reference.state_dict(), scope="last")
+        >>> images, labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])
+        >>> mimic_scores(model, images, labels, direction)  # the second label is not what the reference sees
+        tensor([ 0.3536, -0.3536])
     """
     return _scores(Differentiator(model, [direction], get_loss(loss), method), images, labels)
 
@@ -67,6 +78,17 @@ def iter_scores(
 
     Raises:
         MimicError: as for `mimic_scores`.
+
+    Example:
+        >>> import torch
+        >>> from mimic import Direction, iter_scores
+        >>> _ = torch.manual_seed(0)
+        >>> model, reference = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+        >>> data = torch.utils.data.TensorDataset(torch.randn(10, 3), torch.randint(4, (10,)))
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=4)
+        >>> direction = Direction.between(model, reference.state_dict())
+        >>> torch.cat(list(iter_scores(model, loader, direction))).shape
+        torch.Size([10])
     """
     differentiate = Differentiator(model, [direction], get_loss(loss), method)
     device = next(iter(direction.tensors.values())).device
