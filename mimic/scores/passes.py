@@ -83,6 +83,12 @@ class BatchPasses:
         self._known: dict[frozenset[str], Tensor] = {frozenset(): self.start}
 
     @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The final linear layer's weight (K, D) and bias (K,) at θ; there is one where there are features."""
+        layer = cast(nn.Linear, self._passes.module.get_submodule(cast(str, self._passes.differentiate.head)))
+        return layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+
+    @property
     def reference(self) -> Tensor:
         """(B, K) logits of the reference, its buffers included."""
         return self.with_replaced(self._passes.replaced)

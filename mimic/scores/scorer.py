@@ -22,7 +22,7 @@ from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
 from mimic.scores import DEFAULT_SIGNALS, SIGNALS
 from mimic.scores.differentiate import Method
-from mimic.scores.logits import LOGIT_SIGNALS
+from mimic.scores.logits import BATCH_SIGNALS
 from mimic.scores.mimic import finite
 from mimic.scores.passes import BatchPasses, Passes
 from mimic.scores.precision import Agreement, Precision, agreement, check_agreement
@@ -156,8 +156,7 @@ class SignalScorer:
             elif name == "mimic_path":
                 values |= self._path(batch, labels)
             else:
-                signal = LOGIT_SIGNALS[name]
-                values[name] = signal.function(batch.start if signal.of == "start" else batch.reference, known)
+                values[name] = BATCH_SIGNALS[name](batch, known)
         return _assemble(values, batch.reference, labels)
 
     def _path(self, batch: BatchPasses, labels: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mimic import Direction, mimic_scores
 from mimic.errors import MimicError
 from mimic.scores import DEFAULT_SIGNALS, SIGNALS
-from mimic.scores.logits import LOGIT_SIGNALS
+from mimic.scores.logits import BATCH_SIGNALS
 from mimic.scores.scorer import SignalScorer
 
 
@@ -52,6 +52,20 @@ def test_every_signal_is_its_definition(make_case, name, scope, head_only):
     top = reference.log_softmax(1).topk(3)
     assert torch.equal(got.codes, top.indices)
     torch.testing.assert_close(got.logprobs, top.values)
+
+
+def test_signals_of_the_last_layer_come_from_the_same_pass(make_case):
+    case = make_case("convnet", seed=9)
+    scorer = SignalScorer(case.start, case.reference.state_dict(), signals=list(SIGNALS), example=case.images)
+    passes = count_passes(case.start.head)
+    got = scorer(case.images, case.labels).signals
+    assert (set(got), len(passes)) == (set(SIGNALS), 2)
+    head = list(case.start.head.parameters())
+    for i in range(5):
+        loss = F.cross_entropy(case.start(case.images[i : i + 1]), case.labels[i : i + 1])
+        g, w = (torch.cat([t.flatten() for t in each]) for each in (torch.autograd.grad(loss, head), head))
+        assert got["neg_grad_norm"][i].item() == pytest.approx(-g.norm().item(), rel=1e-5)
+        assert got["alignment_self"][i].item() == pytest.approx(-F.cosine_similarity(g, w, dim=0).item(), abs=1e-5)
 
 
 def test_a_shared_backbone_costs_one_pass(make_case):
@@ -140,4 +154,4 @@ def test_refusals(make_case):
 
 
 def test_every_signal_has_a_meaning_and_a_function():
-    assert set(SIGNALS) == set(LOGIT_SIGNALS) | {"mimic", "mimic_path"}
+    assert set(SIGNALS) == set(BATCH_SIGNALS) | {"mimic", "mimic_path"}
