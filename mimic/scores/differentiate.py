@@ -11,9 +11,7 @@ unit of weight distance; negative where a step along the direction makes the sam
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -21,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import jvp
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mimic.errors import MimicError
 from mimic.losses import Loss, reads_pairs
@@ -29,6 +26,7 @@ from mimic.models.calling import Inputs, batch_size, evaluating, logits_of, pair
 from mimic.models.direction import Direction
 from mimic.models.head import HeadCall, watching
 from mimic.scores.difference import central_difference, choose_step
+from mimic.scores.forward_mode import Pushforward, quiet_torch
 
 Method = Literal["auto", "closed", "jvp", "difference"]
 # What a loss reads: logits (B, K), or features of both towers, scale and perhaps bias.
@@ -93,6 +91,7 @@ class Differentiator:
             self.reasons.append(reason)
         self._may_fall_back = method == "auto"
         self._steps: dict[int, float] = {}
+        self._push = Pushforward()
 
     def __call__(self, inputs: Inputs, target: Tensor | None, outputs: bool = True) -> Pass:
         """One pass over a batch.
@@ -131,7 +130,7 @@ class Differentiator:
 
     def _through_loss(self, outputs: Outputs, change: Outputs, target: Tensor | None) -> Tensor:
         """The loss's change (B,) for the outputs' change."""
-        with _quiet_torch():
+        with quiet_torch():
             slope: Tensor = jvp(lambda z: self.loss(z, target), (outputs,), (change,))[1]
         return slope
 
@@ -161,8 +160,7 @@ class Differentiator:
                 return outputs_for(self.loss, self.module, inputs, point), seen.calls
 
         try:
-            with forward_mode():
-                outputs, change, calls = jvp(outputs_at, (point,), (tangent,), has_aux=True)  # type: ignore[misc]
+            (outputs, calls), (change, _) = self._push(outputs_at, point, tangent)
         except (NotImplementedError, RuntimeError) as error:
             self._forward(inputs)  # a fault of the model or of its input is raised as such from here
             reason = str(error).partition("\n")[0][:160] or type(error).__name__
@@ -218,26 +216,6 @@ def widened(outputs: Outputs) -> Outputs:
 def _widened_features(seen: HeadCall, outputs: Outputs) -> Tensor | None:
     features = seen.features(outputs)
     return None if features is None else features.to(torch.promote_types(features.dtype, torch.float32))
-
-
-@contextmanager
-def forward_mode() -> Iterator[None]:
-    """Has attention use kernels that know forward mode: the fused ones and the fast path of nn.Transformer do not."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), _quiet_torch():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextmanager
-def _quiet_torch() -> Iterator[None]:
-    """torch.func uses a deprecated part of torch on its first call and warns of itself."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
-        yield
 
 
 def _choose(module: nn.Module, direction: Direction, method: Method) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from mimic.models.substitute import call_with
 from mimic.scores.difference import central_difference, choose_step
-from mimic.scores.differentiate import forward_mode
+from mimic.scores.forward_mode import forward_mode
 from mimic.training.target import Aim
 from mimic.training.watch import Forward
 

@@ -13,7 +13,8 @@ from torch import nn
 from mimic.errors import MimicError
 from mimic.losses import cross_entropy
 from mimic.models.direction import Direction
-from mimic.scores.differentiate import Differentiator, forward_mode
+from mimic.scores.differentiate import Differentiator
+from mimic.scores.forward_mode import forward_mode
 
 SCOPES = {
     "last": lambda model: ["head.weight", "head.bias"],
