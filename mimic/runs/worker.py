@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ from mimic.runs.prepare import Prepared
 from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import RANKS, part_schema, write_part
+
+_READ = 20_000  # samples whose paths and labels are read at a time
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Worker:
         """
         self.prepared = prepared
         self.run = run
+        self._batch = prepared.config.batch_size
+        # Opening the table costs more than reading some thousand rows of it.
+        self._at_once = max(_READ // int(run.facts["shards"]["size"]), 1)
         self.loader = Loader(prepared.dataset.root, prepared.preprocess, threads, pin=prepared.device.type == "cuda")
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
@@ -57,14 +63,18 @@ class Worker:
             yield Step(len(decoded.piece.paths), len(decoded.reasons))
 
     def _pieces(self, shards: Iterable[Shard]) -> Iterator[Piece]:
-        size = self.prepared.config.batch_size
-        for shard in shards:
-            inputs = read_inputs(self.prepared.dataset, self.prepared.numbers[shard.first : shard.last])
+        waiting = iter(shards)
+        while group := list(islice(waiting, self._at_once)):
+            numbers = np.concatenate([self.prepared.numbers[shard.first : shard.last] for shard in group])
+            inputs = read_inputs(self.prepared.dataset, numbers)
             labels = self.prepared.classes.labels(inputs.codes)
-            for first in range(0, len(shard), size):
-                some = slice(first, first + size)
-                ends = first + size >= len(shard)
-                yield Piece(shard, ends, inputs.numbers[some], inputs.paths[some], labels[some])
+            begin = 0
+            for shard in group:
+                end = begin + len(shard)
+                for first in range(begin, end, self._batch):
+                    some = slice(first, min(first + self._batch, end))
+                    yield Piece(shard, some.stop == end, numbers[some], inputs.paths[some], labels[some])
+                begin = end
 
     def _score(self, decoded: Decoded) -> Rows:
         piece, device = decoded.piece, self.prepared.device

@@ -79,7 +79,7 @@ class Root:
         Raises:
             MimicError: it leads out of the root.
         """
-        normal = os.path.normpath(self.path / path)  # an absolute path replaces the root here
+        normal = os.path.normpath(path if path.startswith("/") else self._inside + path)
         folder, name = os.path.split(normal)
         real = f"{self._folder(folder)}/{name}" if "\0" not in normal else ""
         if os.path.islink(real):  # noqa: PTH114 (Path.is_symlink raises on a name that is too long)

@@ -31,6 +31,7 @@ RESERVED = ("sample", "id", "path", "label", "label_code", "truth", "split")
 
 _CHUNK = 50_000
 _SAMPLES_FILE = "samples.duckdb"
+_JSON = json.JSONEncoder(default=str)
 
 
 @dataclass(frozen=True)
@@ -300,5 +301,5 @@ class _Tally:
                 self.splits[sample.split] = self.splits.get(sample.split, 0) + 1
             row = [sample.number, sample.id, sample.path, sample.label, code, sample.truth, sample.split]
             row += [sample.extra.get(column) for column in columns]
-            self._hash.update(json.dumps(row, default=str).encode() + b"\n")
+            self._hash.update(_JSON.encode(row).encode() + b"\n")
             yield row

@@ -1,0 +1,41 @@
+"""Ports, the app's place, and commands started on their own."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from mimic.errors import MimicError
+from mimic.runs import launch
+from mimic.workspace.layout import Workspace
+
+
+def test_a_taken_port_gives_the_next_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind((launch.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < launch.free_port(port) < port + 100
+    assert launch.free_port(port) == port
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1])
+def test_what_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(MimicError, match="is no port"):
+        launch.free_port(port)
+
+
+def test_the_app_of_a_clone_is_found_and_served_to_this_machine_only() -> None:
+    command = launch.app_command(8501)
+    assert str(launch.app_file()) in command
+    assert "--server.address=127.0.0.1" in command
+
+
+def test_a_started_command_works_on_the_workspace_and_leaves_a_log(tmp_path: Path) -> None:
+    started = launch.start(Workspace(tmp_path / "w"), ["runs"])
+    assert os.waitpid(started.process, 0)[1] != 0
+    assert "has no runs yet" in started.log.read_text()
+    assert str(tmp_path / "w") in started.log.read_text()
+    assert time.time() - started.log.stat().st_mtime < 60
