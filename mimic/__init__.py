@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mimic.models.direction import Direction
+    from mimic.reports.exports.load import load_filter
     from mimic.scores.mimic import iter_scores, mimic_scores
     from mimic.training.reweight import GradMimic
 
@@ -19,10 +20,11 @@ _HOME = {
     "Direction": "mimic.models.direction",
     "GradMimic": "mimic.training.reweight",
     "iter_scores": "mimic.scores.mimic",
+    "load_filter": "mimic.reports.exports.load",
     "mimic_scores": "mimic.scores.mimic",
 }
 
-__all__ = ["Direction", "GradMimic", "iter_scores", "mimic_scores"]
+__all__ = ["Direction", "GradMimic", "iter_scores", "load_filter", "mimic_scores"]
 
 
 def __getattr__(name: str) -> Any:

@@ -112,6 +112,7 @@ class Tables:
     bins: str
     predictions: str
     failures: str
+    run: str
     samples: str
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -138,7 +139,7 @@ class Tables:
 def tables(published: Published) -> Iterator[Tables]:
     """A cursor over a published run, closed at the end. Safe to use from many threads, one cursor each."""
     scores, samples = _attach(published.scores_file), _attach(published.samples_file)
-    names = {name: f"{scores}.{name}" for name in ("scores", "bins", "predictions", "failures")}
+    names = {name: f"{scores}.{name}" for name in ("scores", "bins", "predictions", "failures", "run")}
     with cursor() as own:
         yield Tables(own, **names, samples=f"{samples}.samples")
 

@@ -1,8 +1,7 @@
-"""Whole columns of a run, streamed or sampled: for exports, detection and rank correlation."""
+"""Whole columns of a run, or a draw of them: for detection and rank correlation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,27 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.queries.connection import Published, float32_at_least, shuffled, tables
-
-CHUNK = 100_000
-
-
-def kept_rows(
-    published: Published, signal: str, threshold: float, drop_unscored: bool = False, chunk: int = CHUNK
-) -> Iterator[pa.RecordBatch]:
-    """Every sample of the run with its decision, in the order of the data set, never all at once in memory.
-
-    Returns:
-        Batches of at most `chunk` rows: sample, id, path, label, <signal> (null where not scored), kept (bool).
-    """
-    s = published.column(signal)
-    with tables(published) as t:
-        yield from t.batches(
-            f"SELECT c.sample, s.id, s.path, s.label, c.{s}, coalesce(c.{s} >= ?::FLOAT, ?) AS kept"
-            f" FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample ORDER BY c.sample",
-            [float32_at_least(threshold), not drop_unscored],
-            chunk,
-        )
+from mimic.workspace.queries.connection import Published, shuffled, tables
 
 
 @dataclass(frozen=True)

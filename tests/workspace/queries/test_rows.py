@@ -1,27 +1,12 @@
-"""Streamed decisions and judged scores, against the arrays."""
+"""Judged scores, against the arrays."""
 
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from mimic.errors import MimicError
-from mimic.workspace.queries.rows import judged, kept_rows
-
-
-@pytest.mark.parametrize("drop_unscored", [False, True])
-def test_every_sample_leaves_once_with_its_decision(known, drop_unscored):
-    scores = known.scores["mimic"]
-    batches = list(kept_rows(known.published, "mimic", 0.1, drop_unscored, chunk=500))
-    assert max(batch.num_rows for batch in batches) <= 2048  # pieces, not the whole
-    table = pa.Table.from_batches(batches)
-    assert table.column_names == ["sample", "id", "path", "label", "mimic", "kept"]
-    assert table["sample"].to_pylist() == list(range(scores.size))
-    expected = np.where(np.isnan(scores), not drop_unscored, scores.astype(np.float64) >= 0.1)
-    assert table["kept"].to_pylist() == expected.tolist()
-    assert table["mimic"].null_count == np.isnan(scores).sum()
-    assert table["label"].to_pylist() == known.labels.tolist()
+from mimic.workspace.queries.rows import judged
 
 
 def test_judged_holds_the_samples_whose_truth_is_known(known):

@@ -1,0 +1,118 @@
+"""An export appears whole or not at all, says what it is, is the same twice, and overwrites nothing unasked."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mimic.errors import MimicError
+from mimic.filters.rules import ThresholdRule
+from mimic.reports.exports import FORMATS, Options, Selection, export_bytes, write_export
+
+
+def contents(path):
+    """Every file below a path with its bytes, links by where they lead."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {
+        str(file.relative_to(path)): str(file.readlink()).encode() if file.is_symlink() else file.read_bytes()
+        for file in path.rglob("*")
+        if not file.is_dir()
+    }
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_rule_twice_gives_the_same_bytes(pile, tmp_path, form):
+    first = write_export(pile.decided, tmp_path / "a" / "out", form)
+    second = write_export(pile.decided, tmp_path / "b" / "out", form)
+    assert contents(first.path) == contents(second.path) != {}
+    beside = [one.path.with_name("out.json").read_bytes() for one in (first, second)]
+    assert beside[0] == beside[1]
+    facts = json.loads(beside[0])
+    assert facts["sha256"] == first.sha256 == second.sha256
+    assert facts["rule"] == {"kind": "threshold", "run": "r", "signal": "mimic", "threshold": 0, "drop_unscored": False}
+    assert facts["versions"].keys() == {"mimic", "torch"}
+    assert facts["counts"] == first.counts
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["out", "out.json"]
+    if FORMATS[form].suffix:
+        assert hashlib.sha256(first.path.read_bytes()).hexdigest() == first.sha256
+
+
+def test_another_rule_gives_another_hash(pile, tmp_path):
+    hashes = {write_export(pile.rule, tmp_path / form, form).sha256 for form in FORMATS}
+    hashes |= {write_export(pile.decided, tmp_path / f"{form} decided", form).sha256 for form in FORMATS}
+    assert len(hashes) == 2 * len(FORMATS)
+
+
+def test_the_counts_are_what_is_written(pile, tmp_path):
+    export = write_export(pile.decided, tmp_path / "out", "jsonl")
+    rows = [json.loads(line) for line in export.path.read_text(encoding="utf-8").splitlines()]
+    abstain = [row for row in rows if row["score"] is None and row["decision"] is None]
+    assert export.counts["not_scored"] == len(abstain) == 2
+    assert export.counts["kept"] == sum(row["kept"] for row in rows) - 2
+    assert export.counts["dropped"] == sum(not row["kept"] for row in rows)
+    assert (export.counts["relabelled"], export.counts["overruled"]) == (1, 3)
+    assert pile.decided.counts() == export.counts
+
+
+@pytest.mark.parametrize("form", ["csv", "hf"])
+def test_nothing_is_overwritten_unasked(pile, tmp_path, form):
+    path = tmp_path / "out"
+    first = write_export(pile.rule, path, form)
+    with pytest.raises(MimicError, match="there already"):
+        write_export(pile.decided, path, form)
+    assert json.loads((tmp_path / "out.json").read_text())["sha256"] == first.sha256
+    second = write_export(pile.decided, path, form, overwrite=True)
+    assert second.sha256 != first.sha256
+    assert json.loads((tmp_path / "out.json").read_text())["sha256"] == second.sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.json"]
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(pile, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "only.jpg").write_text("x")
+    with pytest.raises(MimicError, match="no export made"):
+        write_export(pile.rule, tmp_path / "photos", "hf", overwrite=True)
+    assert (tmp_path / "photos" / "only.jpg").exists()
+
+
+def test_replacing_links_leaves_the_images(pile, tmp_path):
+    before = sorted(pile.root.rglob("*"))
+    write_export(pile.rule, tmp_path / "out", "fiftyone")
+    write_export(pile.rule, tmp_path / "out", "fiftyone", overwrite=True)
+    assert sorted(pile.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_failing_export_leaves_nothing(pile, tmp_path, form, monkeypatch):
+    def fails(*args, **kwargs):
+        yield from ()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Selection, "tables", fails)
+    with pytest.raises(OSError, match="the disk is full"):
+        write_export(pile.rule, tmp_path / "out", form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_is_said(pile, tmp_path):
+    with pytest.raises(MimicError, match="no export format 'xlsx': choose one of parquet"):
+        write_export(pile.rule, tmp_path / "out", "xlsx")
+    with pytest.raises(MimicError, match="belongs to run other"):
+        Selection(pile.rule.published, ThresholdRule(run="other", signal="mimic", threshold=0))
+    with pytest.raises(MimicError, match="not as 'move'"):
+        Options(images="move")
+    with pytest.raises(MimicError, match="no column 'nope': it has caption, uid"):
+        write_export(pile.rule, tmp_path / "out", "open_clip", Options(column="nope"))
+
+
+def test_a_download_is_the_file(pile, tmp_path):
+    path = write_export(pile.rule, tmp_path / "export", "csv").path
+    assert export_bytes(pile.rule.published, pile.rule.rule, "csv") == path.read_bytes()
+
+
+def test_exporting_needs_no_torch():
+    code = "import mimic.reports.exports, mimic.reports.exports.registry, sys; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
