@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-import mimic
 from mimic.errors import MimicError
 from mimic.models.checkpoint import Checkpoint
 from mimic.runs import local
@@ -190,7 +189,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "outputs_reason": prepared.classes.reason,
         "device": str(prepared.device),
         "versions": {
-            "mimic": mimic.__version__,
+            "mimic": version("mimic-score"),
             "scores": VERSION,
             "torch": torch.__version__,
             "pillow": version("pillow"),
