@@ -247,43 +247,43 @@ def _serve(workspace: Workspace, port: int) -> None:
 
 
 def _settings(console: Console, run: Run) -> None:
+    """What was asked for and what was found to do it with; a run of another kind has some of these only."""
     facts = run.facts
-    start = facts["start"]["name"] if facts["start"] else "the model as built"
+    direction, model = facts.get("direction"), facts.get("model")
     rows = {
         "run": run.id,
         "state": run.state,
-        "data set": f"{run.dataset}, split {facts['split']}",
-        "model": f"{facts['model']['spec']}, {facts['model']['parameters']:,} parameters",
-        "reference": facts["reference"]["name"],
-        "start": start,
-        "scope": f"{facts['scope']}, ‖v‖ = {facts['direction']['norm']:.4g}",
-        "method": f"{facts['method']} ({facts['method_reason']})",
-        "batch size": str(facts["batch_size"]),
-        "device": facts["device"],
+        "data set": f"{run.dataset}, split {facts['split']}" if facts.get("split") else run.dataset,
+        "model": model and f"{model['spec']}, {model['parameters']:,} parameters",
+        "reference": facts["reference"]["name"] if facts.get("reference") else None,
+        "start": facts["start"]["name"] if facts.get("start") else "the model as built",
+        "scope": direction and f"{facts['scope']}, ‖v‖ = {direction['norm']:.4g}",
+        "method": facts.get("method") and f"{facts['method']} ({facts['method_reason']})",
+        "batch size": facts.get("batch_size"),
+        "device": facts.get("device"),
         "begun": facts["created"],
+        "note": facts.get("path_note"),
     }
     for name, value in rows.items():
-        console.print(f"{name:<11} {value}")
-    if facts["path_note"]:
-        console.print(f"note        {facts['path_note']}")
+        if value:
+            console.print(f"{name:<11} {value}")
 
 
 def _summary(run: Run) -> None:
     """How a run ended and whether its reference is fit."""
     from mimic.runs.terminal import duration
 
-    console = _console()
-    counts, check = run.counts, run.check or {}
-    console.print(
-        f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored, "
-        f"in {duration(run.facts['seconds'])}"
-    )
+    console, counts, check = _console(), run.counts, run.check
+    took = f", in {duration(run.facts['seconds'])}" if "seconds" in run.facts else ""
+    console.print(f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored{took}")
+    if check is None:
+        return
     console.print(f"reference   {check['verdict']}. {check['sentence']}")
     console.print(
         f"            mean score {check['mean']:.4g} ({check['mean_low']:.4g} to {check['mean_high']:.4g}), "
         f"{check['positive_share']:.1%} positive, ‖v‖ {check['norm']:.4g}"
         + ("" if check["cosine"] is None else f", cosine of −ḡ and v {check['cosine']:.3f}")
-        + (f" (on {check['gradient_samples']:,} samples)" if check["gradient_samples"] else "")
+        + f" (on {check['gradient_samples']:,} samples)"
     )
     console.print(
         f"            given labels agree with the reference {check['reference_agreement']:.1%}, with the start "
