@@ -165,7 +165,7 @@ def convolution(
 def normalisation(
     layer: Any, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget
 ) -> Entry:
-    """y = γ x̂ + β, where x̂ depends on the sample alone: LayerNorm, RMSNorm, GroupNorm, BatchNorm in eval mode."""
+    """y = γ x̂ + β, where x̂ depends on the sample alone: LayerNorm, RMSNorm, GroupNorm."""
     shape, last_axes = layer.weight.shape, ends_with_shape(layer)
     entries = []
     if "weight" in v:
@@ -174,6 +174,31 @@ def normalisation(
     if "bias" in v:
         entries.append(made("bias", _reduced(delta, shape, samples, last_axes), v["bias"]))
     return combine(entries)
+
+
+def frozen_statistics(
+    layer: Any, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget
+) -> Entry:
+    """BatchNorm in eval mode."""
+    rows, channels = delta.shape[:2]
+    x = given.to(torch.promote_types(given.dtype, torch.float32))
+    # Every row's channel counts as a channel of its own, so that one pass over both tensors sums up all of them.
+    _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+        delta.to(x).reshape(1, rows * channels, -1),
+        x.reshape(1, rows * channels, -1),
+        None,
+        layer.running_mean.to(x).repeat(rows),
+        layer.running_var.to(x).repeat(rows),
+        None,
+        None,
+        False,
+        layer.eps,
+        [False, True, True],
+    )
+    sums = {"weight": of_weight, "bias": of_bias}
+    return combine(
+        [made(name, sums[name].view(samples, -1, channels).sum(dim=1), v[name]) for name in sums if name in v]
+    )
 
 
 def normalised(layer: Any, x: Tensor) -> Tensor:
@@ -243,6 +268,6 @@ RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], bool], Rule], ..
     ((nn.Linear,), _always, linear),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _zero_padded, convolution),
     ((nn.LayerNorm, nn.RMSNorm, nn.GroupNorm), _always, normalisation),
-    ((nn.modules.batchnorm._BatchNorm,), lambda layer: layer.running_mean is not None, normalisation),
+    ((nn.modules.batchnorm._BatchNorm,), lambda layer: layer.running_mean is not None, frozen_statistics),
     ((nn.Embedding,), _plain_table, embedding),
 )
