@@ -127,7 +127,7 @@ def page_of_samples() -> None:
         at = {name: samples.Cursor.parse(state.get(name)) if state.get(name) else None for name in ("after", "before")}
         page = samples.gallery_page(published, signal, order, where, **at, near=near, seed=seed)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            matching = text.count(samples.count_matching(published, where))
+            matching = text.count(samples.count_matching(published, signal, where))
             legend = " · ≠ gives the true label where the given one is wrong" if published.has_truth else ""
             st.markdown(f"**{matching}** samples:small[{legend}]", width="stretch")
             ways = {"Previous": ("before", page.before, "chevron_left"), "Next": ("after", page.after, "chevron_right")}

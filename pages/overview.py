@@ -26,50 +26,54 @@ workspace, colours = frame.the_workspace(), frame.colours()
 def unfinished(run: Run) -> None:
     """A run that is not published: how far it is, and what to do about it."""
     told = progress(run)
-    colour, icon = STATES.get(told.state, ("gray", "help"))
+    colour, icon = STATES[told.state]
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.badge(told.state, icon=f":material/{icon}:", color=colour)
             st.markdown(f"**{text.markdown(run.id)}** :small[on {text.markdown(run.dataset)}]", width="stretch")
-            rate = f"{text.count(told.rate)} samples/s · " if told.rate and told.state == "running" else ""
-            rest = f"{text.duration(told.remaining)} remaining" if told.state == "running" else ""
-            st.caption(
-                f"{text.count(told.done)} of {text.count(told.size)} · {rate}{rest}".strip(" ·"), width="content"
-            )
+            words = [f"{text.count(told.done)} of {text.count(told.size)}"]
+            if told.state == "running" and told.rate:
+                words += [f"{text.count(told.rate)} samples/s", f"{text.duration(told.remaining)} remaining"]
+            st.caption(" · ".join(words), width="content")
         st.progress(told.share)
         if run.error:
             st.error(text.markdown(run.error, 600), icon=":material/error:")
         if told.state != "running":
             st.caption("The same `mimic score` command takes it up again from here: finished parts are kept.")
-        bars = running_histogram(run, run.main)
-        if not bars.empty:
+        elif not (bars := running_histogram(run, run.main)).empty:
             st.plotly_chart(
-                figures.histogram(bars, colours, f"{run.main} so far", height=150),
+                figures.histogram(bars, colours, f"{run.main} so far", height=170),
                 config=figures.CONFIG,
                 key=f"so far {run.id}",
                 alt=f"Histogram of {run.main} over the finished parts of {run.id}",
             )
 
 
-waiting = [run.id for run in workspace.runs() if run.state in STATES]
-going = any(workspace.run(run).state == "running" for run in waiting)
+going = [run.id for run in workspace.runs() if run.state == "running"]
 
 
 @st.fragment(run_every=2 if going else None)
 def watch() -> None:
-    """Runs that are not published, looked at every two seconds while one is going; then the page starts again."""
+    """Runs that are going, looked at every two seconds; when one of them ends the page starts again."""
     with frame.sentences():
-        runs = [workspace.run(run) for run in waiting]
-        for run in runs:
-            if run.state in STATES:
-                unfinished(run)
-        if going and not any(run.state == "running" for run in runs):
+        runs = [workspace.run(run) for run in going]
+        if any(run.state != "running" for run in runs):
             st.rerun()
+        for run in runs:
+            unfinished(run)
 
 
-if waiting:
+def ended() -> None:
+    """Runs that stopped before they were published."""
+    for run in workspace.runs():
+        if run.state in ("failed", "interrupted"):
+            unfinished(run)
+
+
+if going:
     watch()
 if chosen is None:
+    ended()
     frame.nothing_yet(workspace)
     state.leave("overview", {})
     st.stop()
@@ -204,6 +208,7 @@ st.dataframe(
     hide_index=True,
     alt="Runs of this workspace, the newest first",
 )
+ended()
 with st.expander("Start another run", icon=":material/terminal:"):
     frame.commands(workspace)
 state.leave("overview", chosen.address)

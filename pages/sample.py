@@ -41,11 +41,8 @@ def go(other: int) -> None:
 
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-    for words, icon, arrow, other in (
-        ("Lower score", "arrow_back", "Left", beside.lower),
-        ("Higher score", "arrow_forward", "Right", beside.higher),
-    ):
-        st.button(words, icon=f":material/{icon}:", shortcut=arrow, disabled=other is None, on_click=go, args=(other,))
+    for words, arrow, other in (("Lower score", "Left", beside.lower), ("Higher score", "Right", beside.higher)):
+        st.button(words, shortcut=arrow, disabled=other is None, on_click=go, args=(other,))
     near = {} if pd.isna(own["score"]) else {"order": "nearest", "near": repr(float(own["score"]))}
     st.page_link(
         "pages/explore.py",

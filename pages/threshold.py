@@ -124,8 +124,8 @@ with left:
         f"Lowest kept {signal}", key=state.key("score"), format="%.6g", step=None, on_change=take, args=("score",)
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.text_input("Name", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)
-        st.button("Save this line", type="primary", icon=":material/save:", on_click=frame.on_change(save))
+        st.text_input("Save as", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)
+        st.button("Save this line", icon=":material/save:", on_click=frame.on_change(save))
         st.checkbox("Replace one of that name", key=state.key("replace"))
 with right:
     cards = st.columns(3, gap="small")
@@ -160,9 +160,22 @@ for column, name, order, bounds, colour in zip(
         st.markdown(f"**{name}**, {side} the line")
         page = gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES)
         gallery.show(
-            chosen, page.rows, colours, key=f"side {name}", name=f"{name} samples {side} the line", edge=[colour], tile=92,
+            chosen,
+            page.rows,
+            colours,
+            key=f"side {name}",
+            name=f"{name} samples {side} the line",
+            edge=[colour],
+            tile=92,
             empty=f"Nothing is {name.lower()}.",
-        )  # fmt: skip
+        )
+        ends = {"high" if name == "Dropped" else "low": repr(line.score), "order": order}
+        st.page_link(
+            "pages/explore.py",
+            label=f"All that is {name.lower()}, in Explore",
+            icon=":material/grid_view:",
+            query_params=chosen.address | ends,
+        )
 
 # --- keep it --------------------------------------------------------------------------------------------------------
 st.subheader("Named filters", anchor=False)

@@ -231,14 +231,16 @@ def guesses(predictions: pd.DataFrame, colours: Palette, label: str | None) -> g
             y=list(range(len(shown))),
             orientation="h",
             text=[text.percent(share) for share in shares],
-            textposition="auto",
+            textposition="outside",
+            textfont={"color": colours.text},
+            cliponaxis=False,
             marker={"color": colours.reference, "line": {"width": 0}},
             hovertemplate="%{text}<extra></extra>",
         )
     )
     _axes(figure, colours, "probability under the reference, %", "", 70 + 30 * len(shown))
     figure.update_layout(bargap=0.3)
-    figure.update_xaxes(range=[0, 100])
+    figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     return figure
 
@@ -252,14 +254,16 @@ def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -
             y=list(range(len(shown))),
             orientation="h",
             text=[text.percent(share) for _, share, _ in shown],
-            textposition="auto",
+            textposition="outside",
+            textfont={"color": colours.text},
+            cliponaxis=False,
             marker={"color": [getattr(colours, colour) for *_, colour in shown], "line": {"width": 0}},
             hovertemplate="%{text} of the given labels<extra></extra>",
         )
     )
     _axes(figure, colours, "agreement with the given labels, %", "", 76 + 30 * len(shown))
     figure.update_layout(bargap=0.3)
-    figure.update_xaxes(range=[0, 100])
+    figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[who for who, *_ in shown], showgrid=False)
     return figure
 

@@ -7,6 +7,7 @@ import math
 import re
 
 _MINUS = "−"
+_SHORT_CODE = re.compile(r"\\:(?=[\w\\])")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -68,8 +69,8 @@ def plain(text: str, longest: int = 200) -> str:
 
 def markdown(text: str, longest: int = 200) -> str:
     """Somebody's text inside Markdown, without its effects: no link, image, formula, icon or HTML comes of it."""
-    # A joiner after each colon, because short codes such as :smile: are looked for after escapes are gone.
-    return _PUNCTUATION.sub(r"\\\1", plain(text, longest)).replace("\\:", "\\:\u2060")
+    # A joiner after a colon before a word: short codes such as :smile: are looked for after escapes are gone.
+    return _SHORT_CODE.sub("\\:\u2060", _PUNCTUATION.sub(r"\\\1", plain(text, longest)))
 
 
 def figure_label(text: str, longest: int = 40) -> str:

@@ -29,17 +29,11 @@ function picture(tile) {
   return box;
 }
 
-function row(left, leftClass, right, rightClass, colour) {
-  const made = element("div", "row");
-  const first = element("span", leftClass, left);
-  first.title = left;
-  made.append(first);
-  if (right) {
-    const second = element("span", rightClass, right);
-    second.title = right;
-    if (colour) second.style.color = colour;
-    made.append(second);
-  }
+function row(left, className, right, colour) {
+  const made = element("div", `row ${className}`);
+  made.title = left;
+  for (const words of [left, right]) if (words) made.append(element("span", "", words));
+  if (colour) made.style.color = colour;
   return made;
 }
 
@@ -51,7 +45,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const link = element("a", "tile");
     link.href = tile.href;
     link.setAttribute("aria-label", tile.alt);
-    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1], "score"), row(tile.label, "label", tile.mark, "truth", data.markColour));
+    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]), row(tile.label, "label"));
+    if (tile.mark) link.append(row(tile.mark, "truth", "", data.markColour));
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();

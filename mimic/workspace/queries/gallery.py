@@ -130,12 +130,12 @@ def gallery_page(
     return _page(frame, more, anchor, back)
 
 
-def count_matching(published: Published, where: Where | None = None) -> int:
-    """How many samples of the run the filter lets through, scored or not; exact."""
+def count_matching(published: Published, signal: str, where: Where | None = None) -> int:
+    """How many samples with the signal the filter lets through: as many as all gallery pages together; exact."""
     with tables(published) as t:
         source, conditions, parameters = _conditions(t, published, where or Where())
-        kept = " AND ".join(conditions) or "true"
-        return int(t.rows(f"SELECT count(*) FROM {source} WHERE {kept}", parameters)[0][0])
+        conditions.append(f"c.{published.column(signal)} IS NOT NULL")
+        return int(t.rows(f"SELECT count(*) FROM {source} WHERE {' AND '.join(conditions)}", parameters)[0][0])
 
 
 def _page(frame: pd.DataFrame, more: bool, anchor: Cursor | None, back: bool) -> Page:

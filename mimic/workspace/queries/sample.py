@@ -43,13 +43,15 @@ def sample_facts(published: Published, sample: int) -> SampleFacts:
     Raises:
         MimicError: the run has no such sample.
     """
+    if not 0 <= sample < 2**31:  # numbers are INTEGERs; a link may hold anything
+        raise _unknown(published, sample)
     extra = "".join(f", {quoted(column)}" for column in published.columns)
     with tables(published) as t:
         found = t.rows(f"SELECT id, path, label, truth, split{extra} FROM {t.samples} WHERE rowid = ?", [sample])
         signals = ", ".join(published.column(signal) for signal in published.signals)
         scores = t.rows(f"SELECT {signals} FROM {t.scores} WHERE sample = ?", [sample])
         if not found or not scores:
-            raise MimicError(f"run {published.run} has no sample {sample}: choose one in Explore")
+            raise _unknown(published, sample)
         predictions = t.frame(
             f"SELECT rank, label, logprob FROM {t.predictions} WHERE sample = ? ORDER BY rank", [sample]
         )
@@ -98,6 +100,10 @@ def neighbours(published: Published, signal: str, sample: int) -> Neighbours:
         ]
     lower, higher = (rows[0][0] if rows else None for rows in beside)
     return Neighbours(lower, higher)
+
+
+def _unknown(published: Published, sample: int) -> MimicError:
+    return MimicError(f"run {published.run} has no sample {sample:.6g}: choose one in Explore")
 
 
 def _percentile(t: Tables, published: Published, signal: str, score: float | None) -> float:

@@ -1,0 +1,93 @@
+"""Workspaces for the pages: one with a published run, and copies of it in every other state."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from benchmarks import synthetic
+from mimic.workspace.files import write_json
+from mimic.workspace.layout import Workspace
+from mimic.workspace.publish import publish, write_part
+
+APP = Path(__file__).parents[2] / "app.py"
+ROWS, CLASSES, SHARD = 1500, 5, 400
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A data set with two published runs; treat it as read-only."""
+    workspace = Workspace(tmp_path_factory.mktemp("published"))
+    synthetic.build(workspace, ROWS, classes=CLASSES, shard=SHARD, pictures=20)
+    dataset = workspace.dataset(f"synthetic-{ROWS}")
+    other = synthetic.begin(workspace, dataset, "other", SHARD)
+    for shard in other.shards:
+        write_part(other, shard, synthetic.part(shard, synthetic.draw(shard, CLASSES, 7), other.signals))
+    publish(other, dataset, {})
+    return workspace
+
+
+@pytest.fixture
+def copy(published: Workspace, tmp_path: Path) -> Workspace:
+    """The same, to write in."""
+    shutil.copytree(published.path, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+@pytest.fixture
+def running(copy: Workspace) -> Iterator[Workspace]:
+    """With a run that is going, one that failed and one that was cut off."""
+    dataset = copy.dataset(f"synthetic-{ROWS}")
+    runs = {name: synthetic.begin(copy, dataset, name, SHARD) for name in ("going", "broken", "cut")}
+    for name, parts in (("going", 2), ("cut", 1)):
+        for shard in runs[name].shards[:parts]:
+            table = synthetic.part(shard, synthetic.draw(shard, CLASSES, 1), runs[name].signals)
+            write_part(runs[name], shard, table)
+    write_json(runs["broken"].folder / "run.json", runs["broken"].facts | {"error": "no head *fits* the checkpoint"})
+    with runs["going"].lock.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield copy
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a page of the app on a workspace, as a link would."""
+
+    def opened(workspace: Workspace, page: str, **address: object) -> AppTest:
+        monkeypatch.setenv("MIMIC_WORKSPACE", str(workspace.path))
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        if page != "overview":
+            app.switch_page(f"pages/{page}.py")
+        for name, value in address.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return opened
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    """Label → value of every metric."""
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def address(app: AppTest, name: str) -> str:
+    """What the address says of one part of the view, where it says one thing."""
+    value = app.query_params[name]
+    return value[0] if isinstance(value, list) else value
+
+
+def markup(app: AppTest) -> str:
+    """Everything that Markdown is made of on the page."""
+    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.toast]
+    return "\n".join([*(part.value for part in parts), *(metric.label for metric in app.metric)])
+
+
+def words(app: AppTest) -> str:
+    """The same, and code."""
+    return "\n".join([markup(app), *(part.value for part in app.code)])

@@ -1,0 +1,87 @@
+"""Explore, alone: links reopen a view, filters filter, nonsense in a link does no harm."""
+
+import numpy as np
+import pytest
+
+from benchmarks import synthetic
+from mimic.data import Shard
+from mimic.workspace.layout import Workspace
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, words
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    shards = [Shard(i, a, min(a + SHARD, ROWS)) for i, a in enumerate(range(0, ROWS, SHARD))]
+    pieces = [synthetic.draw(shard, CLASSES, 0) for shard in shards]
+    label = np.concatenate([piece.label for piece in pieces])
+    wrong = np.concatenate([piece.wrong for piece in pieces])
+    return label, wrong, np.concatenate([piece.signals["margin"] for piece in pieces])
+
+
+def test_a_link_reopens_what_it_shows(published, open_page, drawn):
+    label, wrong, margin = drawn
+    link = {"run": "synthetic-1500", "signal": "margin", "low": "-0.5", "high": "1.25", "order": "highest"}
+    link |= {"class": ["class 000", "class 002"], "truth": "wrong"}
+    app = open_page(published, "explore", **link)
+    expected = (margin >= -0.5) & (margin < 1.25) & np.isin(label, (0, 2)) & wrong
+    assert f"**{expected.sum():,}** samples" in words(app)
+    assert "margin −0.5000 … 1.250" in words(app)
+    assert app.selectbox(key="state: signal").value == "margin"
+    assert app.multiselect(key="state: class").value == ["class 000", "class 002"]
+
+
+def test_filters_change_the_count_and_the_address(published, open_page, drawn):
+    label, _, margin = drawn
+    app = open_page(published, "explore", run="synthetic-1500", signal="margin")
+    app.multiselect(key="state: class").set_value(["class 001"]).run()
+    assert f"**{((label == 1) & ~np.isnan(margin)).sum():,}** samples" in words(app)
+    assert address(app, "class") == "class 001"
+    app.text_input(key="state: text").set_value("PICTURE 3 OF").run()
+    assert address(app, "text") == "PICTURE 3 OF"
+    assert not app.exception
+
+
+def test_paging_goes_on_and_comes_back(published, open_page):
+    app = open_page(published, "explore", run="synthetic-1500")
+    first = app.button
+    names = {button.label: button for button in first}
+    assert names["Previous"].disabled
+    names["Next"].click().run()
+    assert "after" in app.query_params
+    {button.label: button for button in app.button}["Previous"].click().run()
+    assert not {button.label: button for button in app.button}["Next"].disabled
+    assert not app.exception
+
+
+def test_another_signal_lifts_the_brush(published, open_page):
+    app = open_page(published, "explore", run="synthetic-1500", signal="margin", low="0.5")
+    assert "from 0.5000" in words(app)
+    app.selectbox(key="state: signal").set_value("mimic").run()
+    assert "Drag across the bars" in words(app)
+    assert "low" not in app.query_params
+
+
+@pytest.mark.parametrize("split", ["none", "class", "truth"])
+@pytest.mark.parametrize("order", ["lowest", "nearest", "random"])
+def test_every_split_and_order_draws(published, open_page, split, order):
+    app = open_page(published, "explore", split=split, order=order, log="True")
+    assert "samples" in words(app)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"low": "nan", "high": "inf", "near": "1e999", "seed": "x", "order": "sideways"},
+        {"run": "gone", "signal": "'; DROP TABLE scores; --", "dataset": "../../etc", "class": "zebra"},
+        {"after": "not a cursor"},
+        {"after": "0.1_5", "before": "0.2_9"},
+        {"text": "%_\\'\"<img src=x>"},
+    ],
+)
+def test_nonsense_in_a_link_does_no_harm(published, open_page, link):
+    app = open_page(published, "explore", **link)
+    assert app.title[0].value == "Explore"
+
+
+def test_without_a_run_it_says_what_to_do(tmp_path, open_page):
+    assert "This workspace is empty" in words(open_page(Workspace(tmp_path), "explore"))

@@ -1,0 +1,48 @@
+"""One sample's page, alone."""
+
+import numpy as np
+import pytest
+
+from benchmarks import synthetic
+from mimic.data import Shard
+from tests.pages.conftest import CLASSES, SHARD, address, metrics, words
+
+
+def test_everything_known_of_a_sample(published, open_page):
+    drawn = synthetic.draw(Shard(0, 0, SHARD), CLASSES, 0)
+    wrong = int(np.flatnonzero(drawn.wrong)[0])
+    app = open_page(published, "sample", run="synthetic-1500", sample=str(wrong))
+    assert metrics(app)["Given label"] == f"class {drawn.label[wrong]:03}"
+    assert metrics(app)["True label"] == f"class {drawn.truth[wrong]:03}"
+    assert app.metric[1].delta == "the given label is wrong"
+    table = app.dataframe[0].value.set_index("signal")
+    assert table["score"]["margin"] == pytest.approx(drawn.signals["margin"][wrong])
+    assert f"id-{wrong:09}" in words(app)
+    assert f"picture {wrong % 20} of class" in app.dataframe[1].value["Value"].iloc[-1]
+
+
+def test_the_next_sample_is_the_next_score_up(published, open_page):
+    app = open_page(published, "sample", run="synthetic-1500", sample="10")
+    before = app.dataframe[0].value.set_index("signal")["score"]["mimic"]
+    {button.label: button for button in app.button}["Higher score"].click().run()
+    after = app.dataframe[0].value.set_index("signal")["score"]["mimic"]
+    assert after >= before
+    assert address(app, "sample") != "10"
+
+
+def test_a_sample_that_was_not_scored_says_why(published, open_page):
+    failed = next(
+        i
+        for shard in published.run("synthetic-1500").shards
+        for i in shard.first + np.flatnonzero(np.isnan(synthetic.draw(shard, CLASSES, 0).signals["mimic"]))
+    )
+    app = open_page(published, "sample", run="synthetic-1500", sample=str(failed))
+    assert "Not scored: file is missing" in words(app).replace("\\", "")
+    assert all(button.disabled for button in app.button)
+
+
+@pytest.mark.parametrize("sample", ["-1", "99999999", "1e300", "many"])
+def test_an_unknown_sample_is_a_sentence(published, open_page, sample):
+    app = open_page(published, "sample", run="synthetic-1500", sample=sample)
+    assert app.title[0].value == "Sample"
+    assert sample == "many" or "has no sample" in words(app)

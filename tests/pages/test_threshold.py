@@ -1,0 +1,104 @@
+"""Threshold, alone: one state in four units, exact counts, named filters and their files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import synthetic
+from mimic.data import Shard
+from mimic.workspace.filters import load_filter, save_filter
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, metrics, words
+
+KEPT, DROPPED = ":blue[:material/check:] Kept", ":orange[:material/close:] Dropped"
+
+
+@pytest.fixture(scope="module")
+def scores():
+    shards = [Shard(i, a, min(a + SHARD, ROWS)) for i, a in enumerate(range(0, ROWS, SHARD))]
+    return np.concatenate([synthetic.draw(shard, CLASSES, 0).signals["mimic"] for shard in shards])
+
+
+def units(app):
+    """The line as its four widgets show it."""
+    slider = app.slider(key="state: slider").value
+    count, share, score = (app.number_input(key=f"state: {unit}").value for unit in ("count", "share", "score"))
+    return slider, count, share, score
+
+
+def assert_shows(app, scores, kept):
+    scored = scores[~np.isnan(scores)]
+    assert units(app)[:2] == (kept, kept)
+    assert units(app)[2] == pytest.approx(100 * kept / scored.size)
+    assert units(app)[3] == np.sort(scored)[-kept]
+    assert metrics(app)[KEPT] == f"{kept:,}"
+    assert metrics(app)[DROPPED] == f"{scored.size - kept:,}"
+    assert metrics(app)["Not scored"] == f"{np.isnan(scores).sum():,}"
+
+
+def test_a_link_opens_the_line_in_all_units(published, open_page, scores):
+    app = open_page(published, "threshold", run="synthetic-1500", keep="321")
+    assert_shows(app, scores, 321)
+
+
+def test_each_unit_moves_the_others(published, open_page, scores):
+    scored = int((~np.isnan(scores)).sum())
+    app = open_page(published, "threshold", run="synthetic-1500")
+    assert_shows(app, scores, round(0.8 * scored))
+    app.slider(key="state: slider").set_value(1000).run()
+    assert_shows(app, scores, 1000)
+    app.number_input(key="state: count").set_value(1200).run()
+    assert_shows(app, scores, 1200)
+    app.number_input(key="state: share").set_value(50.0).run()
+    assert_shows(app, scores, round(scored / 2))
+    app.number_input(key="state: score").set_value(0.01).run()
+    assert_shows(app, scores, int((scores >= 0.01).sum()))
+    assert address(app, "keep") == str((scores >= 0.01).sum())
+    app.slider(key="state: slider").set_value(0).run()
+    assert metrics(app)[KEPT] == "0"
+    assert not app.exception
+
+
+def test_another_signal_keeps_the_budget(published, open_page):
+    app = open_page(published, "threshold", run="synthetic-1500", keep="700")
+    app.selectbox(key="state: signal").set_value("margin").run()
+    assert metrics(app)[KEPT] == "700"
+
+
+def test_saving_a_line(copy, open_page, scores):
+    app = open_page(copy, "threshold", run="synthetic-1500", keep="900")
+    app.text_input(key="state: name").set_value("strict")
+    app.button[0].click().run()
+    saved = load_filter(copy, "strict")
+    assert saved.rule["signal"] == "mimic"
+    assert (scores >= saved.rule["threshold"]).sum() == 900 == saved.counts["kept"]
+    assert "**strict**" in words(app)
+    # the same name for another line is refused, unless it is to be replaced
+    app.slider(key="state: slider").set_value(800).run()
+    app.button[0].click().run()
+    assert "'strict' is there with another rule" in words(app).replace("\\", "")
+    assert load_filter(copy, "strict").counts["kept"] == 900
+    app.checkbox(key="state: replace").check()
+    app.button[0].click().run()
+    assert load_filter(copy, "strict").counts["kept"] == 800
+
+
+def test_a_bad_name_is_a_sentence(copy, open_page):
+    app = open_page(copy, "threshold")
+    app.text_input(key="state: name").set_value("../up")
+    app.button[0].click().run()
+    assert "cannot name a filter" in words(app)
+    assert not list(copy.path.rglob("up.json"))
+
+
+def test_a_filter_whose_run_is_gone_says_so(copy, open_page):
+    rule = {"kind": "threshold", "run": "gone", "signal": "mimic", "threshold": 0.5}
+    save_filter(copy, "orphan", "synthetic-1500", rule, {"kept": 1, "dropped": 2, "not_scored": 0})
+    app = open_page(copy, "threshold")
+    assert "no run 'gone'" in words(app).replace("\\", "")
+
+
+def test_a_keep_from_nowhere(published, open_page):
+    for keep in ("-5", "1e12", "many", "nan"):
+        app = open_page(published, "threshold", keep=keep)
+        assert json.loads(metrics(app)["Not scored"].replace(",", "")) >= 0
