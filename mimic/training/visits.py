@@ -14,6 +14,7 @@ The visit is not stored but counted: the how-manyth time, from 0, that a sample 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from mimic.errors import MimicError
 from mimic.workspace.files import building, finish, temporary_name
+from mimic.workspace.layout import Run
 
 MEASURES = ("score", "weight", "loss", "margin")
 
@@ -71,7 +73,7 @@ def write_part(folder: Path, number: int, table: pa.Table) -> None:
     path = folder / "parts" / f"{number:05}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    pq.write_table(table, temporary)
+    pq.write_table(table, temporary, write_statistics=False)  # by them DuckDB would take a NaN for impossible
     finish(temporary, path)
 
 
@@ -121,10 +123,13 @@ def read_visits(folder: Path | str, measure: str = "score") -> Visits:
     return Visits(samples, values, epochs)
 
 
-def visit_tables(connection: duckdb.DuckDBPyConnection, parts: list[Path]) -> None:
+def visit_tables(
+    connection: duckdb.DuckDBPyConnection, parts: list[Path], signals: Sequence[str] = tuple(SIGNALS)
+) -> None:
     """Makes tables ``visits`` and ``scores`` in an open database: the same rows and bits whatever the parts' sizes.
 
-    `visits` is sorted by sample and visit; `scores` has a row a sample with `SIGNALS`, the worst first.
+    `visits` is sorted by sample and visit; `scores` has a row a sample with some of `SIGNALS`, sorted by the first of
+    them, the worst first.
     """
     key = pq.read_schema(parts[0]).names[0]
     listed = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
@@ -135,12 +140,23 @@ def visit_tables(connection: duckdb.DuckDBPyConnection, parts: list[Path]) -> No
         + ", ".join(f"nullif({name}, 'nan'::FLOAT) AS {name}" for name in MEASURES)
         + f" FROM read_parquet([{listed}], filename = true, file_row_number = true) ORDER BY {key}, visit"
     )
-    columns = ", ".join(f"({value})::FLOAT AS {name}" for name, value in SIGNALS.items())
+    columns = ", ".join(f"({SIGNALS[name]})::FLOAT AS {name}" for name in signals)
     connection.execute(
-        f"CREATE TABLE scores AS SELECT {key}, count(*)::INTEGER AS visits, {columns} FROM visits"
-        f" GROUP BY {key} ORDER BY mimic NULLS LAST, {key}"
+        f"CREATE TABLE scores AS SELECT {key}, {columns} FROM visits"
+        f" GROUP BY {key} ORDER BY {signals[0]} NULLS LAST, {key}"
     )
     connection.execute("RESET threads")
+
+
+def run_tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """The tables of a run that recorded visits, for `mimic.workspace.publish.publish`; keys are the data set's numbers.
+
+    Samples that were never visited are not in `scores`. There are no predictions, and nothing that failed.
+    """
+    others = [signal for signal in run.signals if signal != run.main]
+    visit_tables(connection, run.parts, [run.main, *others])
+    connection.execute("CREATE TABLE predictions (sample INTEGER, rank INTEGER, label VARCHAR, logprob FLOAT)")
+    connection.execute("CREATE TABLE failures (sample INTEGER, id VARCHAR, path VARCHAR, reason VARCHAR)")
 
 
 def publish_visits(folder: Path | str) -> Path:

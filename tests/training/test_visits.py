@@ -17,10 +17,15 @@ import pytest
 import torch
 
 from mimic import GradMimic
+from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.training import recorder as recording
 from mimic.training.recorder import Recorder, Visit
-from mimic.training.visits import parts_of, publish_visits, read_visits
+from mimic.training.visits import parts_of, publish_visits, read_visits, run_tables
+from mimic.workspace.datasets import Source, create_dataset
+from mimic.workspace.files import write_json
+from mimic.workspace.layout import FORMAT, Workspace
+from mimic.workspace.publish import publish
 
 from .conftest import make_case
 
@@ -29,6 +34,7 @@ import sys
 from pathlib import Path
 import torch, torch.nn.functional as F
 from mimic import GradMimic
+from mimic.data import Sample
 from mimic.models.small import SMALL
 from mimic.training import recorder
 
@@ -204,6 +210,39 @@ def test_a_record_is_finished_when_its_owner_is_gone(tmp_path: Path) -> None:
     del reweight
     assert len(read_visits(tmp_path).samples) == 6
     assert not case.model._forward_hooks
+
+
+def test_a_run_of_visits_is_published_like_any_run(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    samples = (Sample(i, f"id{i}", f"{i}.png", "abcde"[i % 5]) for i in range(6))
+    dataset = create_dataset(workspace, "d", samples, list("abcde"), Source("folder", tmp_path), tmp_path)
+    folder = workspace.runs_folder / "r"
+    facts = {"format": FORMAT, "run": "r", "dataset": "d", "created": "now", "samples": 6, "main": "mimic"}
+    facts |= {"signals": ["mimic", "margin_mean"], "config": {}, "outputs": list("abcde")}
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", facts)
+    _, seen = record(folder)
+    run = publish(workspace.run("r"), dataset, {"seconds": 1.0}, make_tables=run_tables)
+    assert run.state == "published"
+    assert run.counts == {"scored": 6, "not_scored": 0}
+    with duckdb.connect(run.scores_file, read_only=True) as connection:
+        scores = connection.execute("SELECT sample, mimic FROM scores").fetchall()
+        assert connection.execute("SELECT count(*) FROM visits").fetchall() == [(12,)]
+        assert connection.execute("SELECT DISTINCT signal FROM bins ORDER BY 1").fetchall() == [
+            ("margin_mean",),
+            ("mimic",),
+        ]
+    means = {i: np.mean([seen[i, 0][0], seen[i, 1][0]]) for i in range(6)}
+    assert [sample for sample, _ in scores] == sorted(means, key=means.get)
+
+
+def test_nan_stays_nan_in_the_parts_and_is_null_in_the_tables(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {})
+    values = torch.tensor([1.0, float("nan"), 3.0])
+    recorder.add(Visit(0, 0, range(3), values, values, values, None))
+    recorder.close()
+    np.testing.assert_array_equal(read_visits(tmp_path).values[:, 0], values.numpy())
+    assert tables(tmp_path)["scores"]["mimic"].mask.tolist() == [False, False, True]
 
 
 def test_an_exhausted_reference_is_kept_in_the_record(tmp_path: Path) -> None:
