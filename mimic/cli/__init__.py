@@ -1,0 +1,45 @@
+"""The command line: one command a job. Torch and Streamlit are imported inside the commands that need them.
+
+A mistake in the input ends with one sentence on stderr and exit code 2; Ctrl-C with how to go on and 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from mimic.cli import datasets, looking, scoring, serving
+from mimic.errors import MimicError
+
+# In the order of --help.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "import": datasets.import_,
+    "relocate": datasets.relocate,
+    "score": scoring.score,
+    "runs": looking.runs,
+    "show": looking.show,
+    "app": serving.app,
+    "demo": serving.demo,
+}
+
+app = typer.Typer(
+    name="mimic",
+    help="Score every sample of an image training set by how far it moves a model towards a pretrained reference.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except MimicError as error:
+        print(f"mimic: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,59 @@
+"""Commands about data sets: bring one in, follow its images when they move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimic.cli.terminal import WorkspaceOption, console
+from mimic.errors import MimicError
+from mimic.workspace.layout import DEFAULT, Workspace
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="A class-folder tree, or a manifest: .csv, .jsonl or .parquet.")],
+    dataset: Annotated[str, typer.Option(help="What to call the data set.")],
+    root: Annotated[Path | None, typer.Option(help="What the images' paths are relative to.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class names in the order of the model's outputs: 'cat,dog', or a file with one a line."),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Import a class-folder tree or a manifest (columns path and label; optional id, truth, split and any others)."""
+    from mimic.runs.importing import import_dataset
+
+    made, listing = import_dataset(Workspace(workspace), path, dataset, root, _names(classes))
+    splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
+    out = console()
+    out.print(
+        f"data set {made.name}: {made.size:,} samples, {len(made.classes):,} classes"
+        + (f", splits {splits}" if splits else "")
+        + (", truth known" if made.has_truth else "")
+    )
+    if listing.skipped:
+        out.print(f"left out {len(listing.skipped):,} files that are no images by name, e.g. {listing.skipped[0]}")
+
+
+def relocate(
+    dataset: Annotated[str, typer.Argument(help="The data set's name.")],
+    root: Annotated[Path, typer.Option(help="Where its images lie now.")],
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Say where a data set's images lie now."""
+    from mimic.workspace import datasets
+
+    moved = datasets.relocate(Workspace(workspace).dataset(dataset), root)
+    console().print(f"data set {moved.name}: images are read from {moved.root}")
+
+
+def _names(classes: str | None) -> list[str] | None:
+    if classes is None:
+        return None
+    text = Path(classes).read_text(encoding="utf-8").splitlines() if Path(classes).is_file() else classes.split(",")
+    names = [name.strip() for name in text if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise MimicError("--classes needs different names, as 'cat,dog' or in a file with one a line")
+    return names

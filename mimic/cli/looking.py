@@ -1,0 +1,54 @@
+"""Commands that look at what is there: runs, and one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary
+from mimic.errors import MimicError
+from mimic.workspace.layout import DEFAULT, Workspace
+
+
+def runs(workspace: WorkspaceOption = DEFAULT) -> None:
+    """List the runs of a workspace, the newest first."""
+    place = Workspace(workspace)
+    found = place.runs()
+    if not found:
+        raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score` makes one")
+    table = Table("run", "data set", "state", "scored", "not scored", "reference", "begun", box=None)
+    for run in found:
+        counts = run.counts
+        scored = f"{counts['scored']:,}" if counts else f"{run.done:,} of {run.size:,}"
+        verdict = run.check["verdict"] if run.check else ""
+        failed = f"{counts['not_scored']:,}" if counts else ""
+        table.add_row(run.id, run.dataset, run.state, scored, failed, verdict, run.facts["created"])
+    console().print(table)
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="The run's id, as `mimic runs` lists it.")],
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Show a run: settings, state, counts, what could not be scored, and whether its reference is fit."""
+    from mimic.workspace.queries.connection import Published
+    from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
+
+    place = Workspace(workspace)
+    shown = place.run(run)
+    out = console()
+    print_settings(shown)
+    if shown.state != "published":
+        out.print(f"done        {shown.done:,} of {shown.size:,}")
+        if shown.error:
+            out.print(f"error       {shown.error}")
+        return
+    published = Published.of(shown, place.dataset(shown.dataset))
+    print_summary(shown)
+    print_frame(signal_summary(published))
+    if published.not_scored:
+        out.print(f"\nnot scored: {published.not_scored:,}")
+        print_frame(failure_reasons(published))
+        print_frame(failures(published, limit=10))

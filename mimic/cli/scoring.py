@@ -1,0 +1,102 @@
+"""The command that scores a data set."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mimic.cli.terminal import WorkspaceOption, console, print_summary
+from mimic.errors import MimicError
+from mimic.scores import DEFAULT_SIGNALS, SIGNALS
+from mimic.workspace.layout import DEFAULT, Run, Workspace
+
+SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
+SCOPES = "last (default), last-weight, last:K, full, re:PATTERN"
+
+
+def score(
+    dataset: Annotated[str, typer.Argument(help="The data set's name.")],
+    model: Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")],
+    reference: Annotated[
+        str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
+    ],
+    start: Annotated[
+        str | None, typer.Option(help="Checkpoint of the model being trained; by default the model as built.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Parameters of the direction: {SCOPES}. May be repeated."),
+    ] = None,
+    signals: Annotated[str, typer.Option(help=f"Some of {','.join(SIGNALS)}.")] = ",".join(DEFAULT_SIGNALS),
+    method: Annotated[str, typer.Option(help="How the derivative is taken: auto, closed, jvp, difference.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples a forward pass.")] = 128,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Score at most so many samples, spread evenly over the data set.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The split to score; by default train where there is one; all: everything.")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
+    ] = None,
+    preprocess: Annotated[
+        Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Score a data set. The same command again resumes an interrupted run, and finds a finished one."""
+    from mimic.runs.config import ScoreConfig
+
+    config = ScoreConfig.checked(
+        dataset=dataset,
+        model=model,
+        reference=_absolute(reference),
+        start=_absolute(start) if start else None,
+        scopes=tuple(scope or ["last"]),
+        signals=tuple(name.strip() for name in signals.split(",") if name.strip()),
+        method=method,
+        batch_size=batch_size,
+        limit=limit,
+        split=split,
+        head=head,
+        preprocess=_json(preprocess) if preprocess else None,
+    )
+    print_summary(scored(Workspace(workspace), config, device, threads))
+
+
+def scored(workspace: Workspace, config: Any, device: str, threads: int | None) -> Run:
+    """The published run of a configuration, with progress on stderr."""
+    from mimic.runs import manager
+    from mimic.runs.terminal import ProgressDisplay
+
+    try:
+        with ProgressDisplay(console(stderr=True)) as display:
+            return manager.score(workspace, config, device, threads, on_progress=display)
+    except KeyboardInterrupt:
+        again = shlex.join(["mimic", *sys.argv[1:]])
+        print(f"stopped; what is done is kept, and the same command goes on from there: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _absolute(source: str) -> str:
+    """A path that works from anywhere; a model's spec stays as it is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MimicError(f"{path} cannot be read as JSON ({error}): it needs size, mean and std") from None
+    if not isinstance(value, dict):
+        raise MimicError(f"{path} holds no JSON object: it needs size, mean and std")
+    return value

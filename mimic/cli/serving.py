@@ -1,0 +1,53 @@
+"""Commands that open the app: on a workspace, or on the sample data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimic.cli.scoring import scored
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_summary
+from mimic.errors import MimicError
+from mimic.workspace.layout import DEFAULT, Workspace
+
+
+def app(
+    workspace: Annotated[Path, typer.Argument(help="The folder that holds data sets and runs.")] = DEFAULT,
+    port: Annotated[int, typer.Option(help="Where to serve; the next free one if it is taken.")] = 8501,
+) -> None:
+    """Open the app on a workspace, for this machine only."""
+    _serve(Workspace(workspace), port)
+
+
+def demo(
+    no_app: Annotated[bool, typer.Option("--no-app", help="Stop before serving the app.")] = False,
+    port: Annotated[int, typer.Option(help="Where to serve; the next free one if it is taken.")] = 8501,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Import and score the sample data of a clone, say how well each signal finds its faults, and open the app."""
+    from mimic.runs import demo as demonstration
+
+    place = Workspace(workspace)
+    dataset = demonstration.import_sample(place)
+    run = scored(place, demonstration.config(), "auto", None)
+    out = console()
+    print_summary(run)
+    out.print(f"\nHow well each signal finds the {demonstration.faults(run, dataset):,} wrong labels (hidden from it):")
+    print_frame(demonstration.detection(run, dataset))
+    out.print(f"\nworkspace   {place.path.expanduser().resolve()}")
+    if not no_app:
+        _serve(place, port)
+
+
+def _serve(workspace: Workspace, port: int) -> None:
+    from mimic.runs import launch
+
+    if not workspace.path.is_dir():
+        raise MimicError(f"there is no workspace {workspace.path}: `mimic import` and `mimic score` make one")
+    free = launch.free_port(port)
+    if free != port:
+        console().print(f"port {port} is taken")
+    console().print(f"the app is at http://{launch.HOST}:{free} (Ctrl-C stops it)")
+    launch.serve(workspace, free)

@@ -1,0 +1,75 @@
+"""What commands share: the workspace's option, and how tables, runs and their checks look as plain text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mimic.workspace.layout import Run
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="The folder that holds data sets and runs.")]
+
+
+def console(stderr: bool = False) -> Console:
+    """Plain text: what people call their files and classes is never markup."""
+    made = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = 200  # nobody's window: nothing need be cut
+    return made
+
+
+def print_settings(run: Run) -> None:
+    """What was asked for and what was found to do it with; a run of another kind has some of these only."""
+    facts = run.facts
+    direction, model = facts.get("direction"), facts.get("model")
+    rows = {
+        "run": run.id,
+        "state": run.state,
+        "data set": f"{run.dataset}, split {facts['split']}" if facts.get("split") else run.dataset,
+        "model": model and f"{model['spec']}, {model['parameters']:,} parameters",
+        "reference": facts["reference"]["name"] if facts.get("reference") else None,
+        "start": facts["start"]["name"] if facts.get("start") else "the model as built",
+        "scope": direction and f"{facts['scope']}, ‖v‖ = {direction['norm']:.4g}",
+        "method": facts.get("method") and f"{facts['method']} ({facts['method_reason']})",
+        "batch size": facts.get("batch_size"),
+        "device": facts.get("device"),
+        "begun": facts["created"],
+        "note": facts.get("path_note"),
+    }
+    for name, value in rows.items():
+        if value:
+            console().print(f"{name:<11} {value}")
+
+
+def print_summary(run: Run) -> None:
+    """How a run ended and whether its reference is fit."""
+    from mimic.runs.terminal import duration
+
+    out, counts, check = console(), run.counts, run.check
+    took = f", in {duration(run.facts['seconds'])}" if "seconds" in run.facts else ""
+    out.print(f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored{took}")
+    if check is None:
+        return
+    out.print(f"reference   {check['verdict']}. {check['sentence']}")
+    out.print(
+        f"            mean score {check['mean']:.4g} ({check['mean_low']:.4g} to {check['mean_high']:.4g}), "
+        f"{check['positive_share']:.1%} positive, ‖v‖ {check['norm']:.4g}"
+        + ("" if check["cosine"] is None else f", cosine of −ḡ and v {check['cosine']:.3f}")
+        + f" (on {check['gradient_samples']:,} samples)"
+    )
+    out.print(
+        f"            given labels agree with the reference {check['reference_agreement']:.1%}, with the start "
+        f"{check['start_agreement']:.1%}, with always {check['majority_class']!r} {check['majority_agreement']:.1%}"
+    )
+
+
+def print_frame(frame: Any) -> None:
+    """A data frame as a plain table."""
+    table = Table(*map(str, frame.columns), box=None)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    console().print(table)
