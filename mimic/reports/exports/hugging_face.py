@@ -37,10 +37,8 @@ def write_hugging_face(job: Job, target: Path) -> None:
                 continue
             if split not in splits:
                 splits[split] = files.enter_context((target / split / "metadata.jsonl").open("w", encoding="utf-8"))
-            facts: dict[str, Any] = {"file_name": name}
-            facts |= {key: row[key] or "" for key in ("label", "given_label", "id", "decision")} | {
-                "score": row["score"]
-            }
+            facts: dict[str, Any] = {"file_name": name, "score": row["score"]}
+            facts |= {key: row[key] or "" for key in ("label", "given_label", "id", "decision")}
             splits[split].write(json.dumps(facts, ensure_ascii=False) + "\n")
     listed = "".join(f"  - split: {split}\n    path: {split}/**\n" for split in sorted(splits))
     card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{listed}---\n" if listed else ""

@@ -1,0 +1,133 @@
+"""The database of people's decisions: a SQLite file in the workspace, or a PostgreSQL server that a team names by URL.
+
+Writers take turns from their first statement on, and what is committed is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mimic.errors import MimicError, MissingExtra
+from mimic.workspace.files import make_folder
+
+URL_VARIABLE = "MIMIC_DECISIONS_URL"
+
+_WAIT = 30.0  # seconds that a writer waits for another one
+_LOCK = 6108342201  # a number of ours, so that of several processes that start at once one makes the tables
+
+
+class Database:
+    """An engine, and how to read and write with it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def of(cls, folder: Path, tables: sa.MetaData) -> Database:
+        """The server that the environment names, or the file in the workspace; its tables are made where missing.
+
+        Raises:
+            MimicError: no database URL, another database than PostgreSQL, or none that answers.
+            MissingExtra: PostgreSQL without psycopg.
+        """
+        url = os.environ.get(URL_VARIABLE)
+        database = cls(_engine(_server(url) if url else _file(folder)))
+        database._make(tables)
+        return database
+
+    def rows(self, query: sa.Select[Any]) -> list[Any]:
+        """The answer as mappings."""
+        with _said(), self._engine.connect() as connection:
+            return list(connection.execute(query).mappings())
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: it waits for its turn, and is on the disk when the block has ended."""
+        with _said(), self._engine.connect() as plain:
+            connection = plain.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that knows ON CONFLICT, in the dialect spoken here."""
+        return postgresql.insert(table) if self._is_server else sqlite.insert(table)
+
+    def now(self, connection: sa.Connection) -> float:
+        """Seconds since 1970 by one clock for everybody: the server's, or this machine's for a file on it."""
+        if not self._is_server:
+            return time.time()
+        return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+    @property
+    def _is_server(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    def _make(self, tables: sa.MetaData) -> None:
+        with _said():
+            if sa.inspect(self._engine).has_table(tables.sorted_tables[-1].name):
+                return
+        with self.writing() as connection:
+            if self._is_server:
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            tables.create_all(connection)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except sa.exc.DatabaseError as error:
+        raise MimicError(f"the decisions cannot be read or written ({error.orig}): check the disk or server") from None
+
+
+def _file(folder: Path) -> str:
+    make_folder(folder)
+    return f"sqlite:///{folder.resolve() / 'decisions.db'}"
+
+
+def _server(url: str) -> str:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise MimicError(f"{URL_VARIABLE} is no database URL: write postgresql://user@host/database") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise MimicError(f"{URL_VARIABLE} names {parsed.get_backend_name()!r}: PostgreSQL is what works there")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise MissingExtra(f"{URL_VARIABLE} with PostgreSQL", "postgres") from None
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+@lru_cache(maxsize=16)  # one pool a database and process, whoever asks
+def _engine(url: str) -> sa.Engine:
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _WAIT})
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # acknowledged means on the disk
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer takes its turn at once: one that began by reading could find the file changed, and have to start over.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

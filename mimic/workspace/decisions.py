@@ -1,0 +1,329 @@
+"""What people decided: events that are only ever appended, and claims, so that two people never get the same sample.
+
+events   one a key press: keep, drop, relabel, skip, or undo (which names the event it undoes). Nothing is overwritten.
+claims   who has a sample in hand, and until when; a claim that runs out is anybody's
+
+A sample's decision is its latest keep, drop or relabel that nobody undid. Events belong to a data set's contents, so
+they never meet other samples of the same number.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import pandas as pd
+import pyarrow as pa
+import sqlalchemy as sa
+
+from mimic.errors import MimicError
+from mimic.workspace.database import Database
+from mimic.workspace.layout import Dataset, Workspace
+from mimic.workspace.queries.export import DECIDED
+
+CLAIM_SECONDS = 120.0
+
+Action = Literal["keep", "drop", "relabel", "skip"]
+DECIDING = ("keep", "drop", "relabel")
+
+_TABLES = sa.MetaData()
+_EVENTS = sa.Table(
+    "events",
+    _TABLES,
+    sa.Column("event", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(36), nullable=False, unique=True),  # the same press sent twice is one event
+    sa.Column("at", sa.String(40), nullable=False),  # ISO 8601, UTC
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("content", sa.String(64), nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("sample", sa.Integer, nullable=False),
+    sa.Column("sample_id", sa.Text, nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("old_label", sa.Text),
+    sa.Column("new_label", sa.Text),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("run", sa.Text),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("undoes", sa.Integer, unique=True),  # an event can be undone once, whoever is first
+    sa.Index("events_of_a_sample", "content", "sample", "event"),
+)
+_CLAIMS = sa.Table(
+    "claims",
+    _TABLES,
+    sa.Column("content", sa.String(64), primary_key=True),
+    sa.Column("sample", sa.Integer, primary_key=True),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),  # seconds since 1970 by the database's clock
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The sample that is decided about, and what the person saw.
+
+    Attributes:
+        sample, id: its number and id.
+        label: its label as imported.
+        run: the run whose queue it came from.
+        source: the rule or audit that brought it up, as one line.
+    """
+
+    sample: int
+    id: str
+    label: str | None
+    run: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What holds for a sample now."""
+
+    event: int
+    action: Action
+    label: str | None
+    who: str
+    at: str
+    why: str
+
+
+class Decisions:
+    """The decisions about one data set. Safe to use from several threads and processes at once.
+
+    Raises:
+        MimicError: the database cannot be opened or reached.
+        MissingExtra: a PostgreSQL URL without psycopg.
+    """
+
+    def __init__(self, workspace: Workspace, dataset: Dataset) -> None:
+        self._content = dataset.content
+        self._dataset = dataset.name
+        self._classes = frozenset(dataset.classes)
+        self._database = Database.of(workspace.path, _TABLES)
+
+    def record(
+        self,
+        who: str,
+        action: Action,
+        subject: Subject,
+        *,
+        label: str | None = None,
+        why: str = "",
+        key: str | None = None,
+    ) -> int:
+        """Append one event and let go of the sample's claim. It is on the disk when this returns.
+
+        Args:
+            who: the person's name, as they gave it.
+            action: ``keep`` or ``drop``, ``relabel`` (with `label`), or ``skip``, which decides nothing.
+            label: the new label, one of the data set's classes.
+            why: the person's own words.
+            key: a name of this very press: the same key again appends nothing and gives the first event.
+
+        Returns:
+            The event's number.
+
+        Raises:
+            MimicError: an unknown action or class; a relabelling without label; no name.
+        """
+        if action not in get_args(Action):
+            raise MimicError(f"{action!r} is no decision: choose {', '.join(get_args(Action))}")
+        if (action == "relabel") != (label is not None):
+            raise MimicError("a new label goes with relabel, and relabel needs one")
+        if label is not None and label not in self._classes:
+            raise MimicError(f"{label!r} is no class of data set {self._dataset}: choose one of its classes")
+        return self._append(who, action, subject, label, why, key or str(uuid.uuid4()), None)
+
+    def undo(self, who: str, event: int | None = None) -> int | None:
+        """Take back an event, by default the person's latest that stands. The undoing is an event itself.
+
+        Returns:
+            The number of the sample whose event was undone; None where nothing was left to undo.
+        """
+        with self._database.writing() as connection:
+            standing = _standing(self._content).where(
+                _EVENTS.c.who == who if event is None else _EVENTS.c.event == event
+            )
+            row = connection.execute(standing.order_by(_EVENTS.c.event.desc()).limit(1)).mappings().first()
+        if row is None:
+            return None
+        subject = Subject(row["sample"], row["sample_id"], row["old_label"], row["run"], row["source"])
+        try:
+            self._append(who, "undo", subject, None, "", str(uuid.uuid4()), row["event"])
+        except sa.exc.IntegrityError:
+            return None  # somebody else undid it between the two steps
+        return int(row["sample"])
+
+    def decision(self, sample: int) -> Decision | None:
+        """What holds for a sample now; None where nobody has decided."""
+        query = _standing(self._content).where(_EVENTS.c.sample == sample, _EVENTS.c.action.in_(DECIDING))
+        rows = self._database.rows(query.order_by(_EVENTS.c.event.desc()).limit(1))
+        return _decision(rows[0]) if rows else None
+
+    def decisions(self, samples: Sequence[int]) -> dict[int, Decision]:
+        """What holds for each of some samples (at most a page of them); those nobody decided about are left out."""
+        query = _latest(self._content, samples=samples)
+        return {row["sample"]: _decision(row) for row in self._database.rows(query)}
+
+    def decided(self, source: str | None = None) -> pa.Table:
+        """Every decision that holds now, to be joined with a run: columns sample, action, label, by sample.
+
+        Args:
+            source: only those whose latest event of that source decides, e.g. an audit's verdicts.
+        """
+        rows = self._database.rows(_latest(self._content, source).order_by(_EVENTS.c.sample))
+        return pa.table(
+            {
+                "sample": pa.array([row["sample"] for row in rows], pa.int32()),
+                "action": pa.array([row["action"] for row in rows], pa.string()),
+                "label": pa.array([row["new_label"] for row in rows], pa.string()),
+            },
+            schema=DECIDED,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many samples stand as keep, drop and relabel."""
+        latest = _latest(self._content).subquery()
+        query = sa.select(latest.c.action, sa.func.count().label("n")).group_by(latest.c.action)
+        found = {row["action"]: row["n"] for row in self._database.rows(query)}
+        return {action: int(found.get(action, 0)) for action in DECIDING}
+
+    def history(self, sample: int | None = None, limit: int = 1000) -> pd.DataFrame:
+        """The log of one sample, or of the data set, the latest first.
+
+        Returns:
+            Columns event, at, who, action, sample, id, old_label, new_label, why, run, source, undoes, undone.
+        """
+        undoing = _EVENTS.alias()
+        undone = sa.exists().where(undoing.c.undoes == _EVENTS.c.event).label("undone")
+        c = _EVENTS.c
+        query = sa.select(
+            c.event, c.at, c.who, c.action, c.sample, c.sample_id.label("id"), c.old_label, c.new_label, c.why, c.run,
+            c.source, c.undoes, undone,
+        ).where(c.content == self._content)  # fmt: skip
+        if sample is not None:
+            query = query.where(c.sample == sample)
+        rows = self._database.rows(query.order_by(c.event.desc()).limit(limit))
+        frame = pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in query.selected_columns])
+        return frame.astype({"undone": bool})
+
+    def claim(self, who: str, candidates: Iterable[int], count: int = 1, seconds: float = CLAIM_SECONDS) -> list[int]:
+        """Take up to `count` of some samples in hand: the first that are undecided and in nobody else's hand.
+
+        Args:
+            candidates: sample numbers in the queue's order; read only as far as needed.
+            seconds: how long they stay this person's; asking again renews them.
+
+        Returns:
+            Their numbers, in the queue's order; fewer where the queue has no more.
+        """
+        taken: list[int] = []
+        with self._database.writing() as connection:
+            now = self._database.now(connection)
+            for chunk in _chunks(candidates, max(4 * count, 50)):
+                free = self._free(connection, who, chunk, now)
+                for sample in chunk:
+                    if sample not in free or not self._take(connection, who, sample, now, seconds):
+                        continue
+                    # Somebody may have decided it, and let it go, between our looking and our taking.
+                    if self._free(connection, who, [sample], now):
+                        taken.append(sample)
+                    if len(taken) == count:
+                        return taken
+        return taken
+
+    def release(self, who: str) -> None:
+        """Let go of everything that this person has in hand."""
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(_CLAIMS).where(_CLAIMS.c.content == self._content, _CLAIMS.c.who == who))
+
+    def _append(
+        self, who: str, action: str, subject: Subject, label: str | None, why: str, key: str, undoes: int | None
+    ) -> int:
+        if not who.strip():
+            raise MimicError("say who decides: every decision carries a name")
+        row = {
+            "key": key, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "who": who,
+            "content": self._content, "dataset": self._dataset,
+            "sample": subject.sample, "sample_id": subject.id, "action": action,
+            "old_label": subject.label, "new_label": label, "why": why, "run": subject.run, "source": subject.source,
+            "undoes": undoes,
+        }  # fmt: skip
+        with self._database.writing() as connection:
+            known = connection.execute(sa.select(_EVENTS.c.event).where(_EVENTS.c.key == key)).scalar()
+            if known is not None:
+                return int(known)
+            insert = self._database.insert(_EVENTS).values(row).on_conflict_do_nothing(index_elements=["key"])
+            event = connection.execute(insert.returning(_EVENTS.c.event)).scalar()
+            if event is None:  # the same press arrived twice at once
+                event = connection.execute(sa.select(_EVENTS.c.event).where(_EVENTS.c.key == key)).scalar_one()
+            mine = (_CLAIMS.c.content == self._content, _CLAIMS.c.sample == subject.sample, _CLAIMS.c.who == who)
+            connection.execute(sa.delete(_CLAIMS).where(*mine))
+        return int(event)
+
+    def _free(self, connection: sa.Connection, who: str, samples: list[int], now: float) -> set[int]:
+        decided = {row.sample for row in connection.execute(_latest(self._content, samples=samples))}
+        skipped = _standing(self._content).where(
+            _EVENTS.c.sample.in_(samples), _EVENTS.c.action == "skip", _EVENTS.c.who == who
+        )
+        decided |= {row.sample for row in connection.execute(skipped)}
+        others = sa.select(_CLAIMS.c.sample).where(
+            _CLAIMS.c.content == self._content,
+            _CLAIMS.c.sample.in_(samples),
+            _CLAIMS.c.who != who,
+            _CLAIMS.c.until > now,
+        )
+        return set(samples) - decided - {row.sample for row in connection.execute(others)}
+
+    def _take(self, connection: sa.Connection, who: str, sample: int, now: float, seconds: float) -> bool:
+        """Whether the claim is ours: one statement, so that of two people asking at once one gets it."""
+        values = {"content": self._content, "sample": sample, "who": who, "until": now + seconds}
+        insert = self._database.insert(_CLAIMS).values(values)
+        mine_or_over = sa.or_(_CLAIMS.c.who == who, _CLAIMS.c.until <= now)
+        taking = insert.on_conflict_do_update(
+            index_elements=["content", "sample"], set_={"who": who, "until": now + seconds}, where=mine_or_over
+        )
+        return connection.execute(taking.returning(_CLAIMS.c.sample)).first() is not None
+
+
+def _standing(content: str) -> sa.Select[Any]:
+    """Events that nobody undid, undoings left out."""
+    undoing = _EVENTS.alias()
+    return sa.select(_EVENTS).where(
+        _EVENTS.c.content == content,
+        _EVENTS.c.action != "undo",
+        ~sa.exists().where(undoing.c.undoes == _EVENTS.c.event),
+    )
+
+
+def _latest(content: str, source: str | None = None, samples: Sequence[int] | None = None) -> sa.Select[Any]:
+    """The deciding event that holds for each sample."""
+    events, undoing = _EVENTS.alias(), _EVENTS.alias()
+    latest = sa.select(sa.func.max(events.c.event)).where(
+        events.c.content == content,
+        events.c.action.in_(DECIDING),
+        ~sa.exists().where(undoing.c.undoes == events.c.event),
+    )
+    if source is not None:
+        latest = latest.where(events.c.source == source)
+    if samples is not None:
+        latest = latest.where(events.c.sample.in_([int(sample) for sample in samples]))
+    return sa.select(_EVENTS).where(_EVENTS.c.event.in_(latest.group_by(events.c.sample)))
+
+
+def _decision(row: Any) -> Decision:
+    return Decision(row["event"], row["action"], row["new_label"], row["who"], row["at"], row["why"])
+
+
+def _chunks(samples: Iterable[int], size: int) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for sample in samples:
+        chunk.append(int(sample))
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
