@@ -24,9 +24,10 @@ from mimic.errors import MimicError
 from mimic.losses import Loss, reads_pairs
 from mimic.models.calling import Inputs, batch_size, evaluating, logits_of, pairs_of, plain_module, run
 from mimic.models.direction import Direction
-from mimic.models.head import HeadCall, watching
+from mimic.models.head import watching
 from mimic.scores.difference import central_difference, choose_step
-from mimic.scores.forward_mode import Pushforward, quiet_torch
+from mimic.scores.forward_mode import quiet_torch
+from mimic.scores.halves import PushInHalves
 
 Method = Literal["auto", "closed", "jvp", "difference"]
 # What a loss reads: logits (B, K), or features of both towers, scale and perhaps bias.
@@ -91,7 +92,8 @@ class Differentiator:
             self.reasons.append(reason)
         self._may_fall_back = method == "auto"
         self._steps: dict[int, float] = {}
-        self._push = Pushforward()
+        self._lines: dict[int, dict[str, Tensor]] = {}
+        self._push = PushInHalves(self._run)
 
     def __call__(self, inputs: Inputs, target: Tensor | None, outputs: bool = True) -> Pass:
         """One pass over a batch.
@@ -134,10 +136,15 @@ class Differentiator:
             slope: Tensor = jvp(lambda z: self.loss(z, target), (outputs,), (change,))[1]
         return slope
 
-    def _forward(self, inputs: Inputs) -> tuple[Outputs, Tensor | None]:
+    def _run(self, inputs: Inputs, state: Mapping[str, Tensor]) -> tuple[Outputs, Tensor | None]:
+        """Outputs and features at θ but for some weights, in the model's precision."""
         with watching(self.module, self.head) as seen:
-            outputs = outputs_for(self.loss, self.module, inputs)
-        return widened(outputs), _widened_features(seen, outputs)
+            outputs = outputs_for(self.loss, self.module, inputs, state)
+        return outputs, seen.features(outputs)
+
+    def _forward(self, inputs: Inputs) -> tuple[Outputs, Tensor | None]:
+        outputs, features = self._run(inputs, {})
+        return widened(outputs), _widened(features)
 
     def _head_change(self, i: int, features: Tensor | None) -> Tensor:
         """(V h + v_b) / ‖v‖: the logits' change (B, K) when only the head moves."""
@@ -153,14 +160,9 @@ class Differentiator:
 
     def _forward_mode(self, i: int, inputs: Inputs) -> tuple[Outputs, Outputs, Tensor | None] | None:
         """Outputs, their change, features; None once the model turned out to forbid it and differences may be used."""
-        point, tangent = self._line(i)
-
-        def outputs_at(point: dict[str, Tensor]) -> tuple[Outputs, list[tuple[Tensor, Tensor]]]:
-            with watching(self.module, self.head) as seen:
-                return outputs_for(self.loss, self.module, inputs, point), seen.calls
-
+        point, direction = self._line(i)
         try:
-            (outputs, calls), (change, _) = self._push(outputs_at, point, tangent)
+            outputs, change, features = self._push(inputs, point, direction)
         except (NotImplementedError, RuntimeError) as error:
             self._forward(inputs)  # a fault of the model or of its input is raised as such from here
             reason = str(error).partition("\n")[0][:160] or type(error).__name__
@@ -169,13 +171,13 @@ class Differentiator:
             self.methods[i] = "difference"
             self.reasons[i] = f"central difference, because the model forbids forward mode ({reason})"
             return None
-        return widened(outputs), widened(change), _widened_features(HeadCall(calls), outputs)
+        return widened(outputs), _scaled(widened(change), 1 / self.directions[i].norm), _widened(features)
 
     def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Tensor:
-        point, unit = self._line(i)
+        point, direction = self._line(i)
 
         def losses_at(distance: float) -> Tensor:
-            moved = {name: point[name] + distance * unit[name] for name in point}
+            moved = {name: point[name] + distance / self.directions[i].norm * direction[name] for name in point}
             return self.loss(widened(outputs_for(self.loss, self.module, inputs, moved)), target)
 
         if i not in self._steps:
@@ -189,11 +191,13 @@ class Differentiator:
         return central_difference(losses_at, self._steps[i])
 
     def _line(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """θ over the scope, and v/‖v‖ in its dtypes."""
+        """θ and v over the scope, in the model's dtypes and on its device."""
         parameters = dict(self.module.named_parameters())
-        direction = self.directions[i]
-        point = {name: parameters[name].detach() for name in direction.tensors}
-        return point, {name: (v / direction.norm).to(point[name]) for name, v in direction.tensors.items()}
+        tensors = self.directions[i].tensors
+        point = {name: parameters[name].detach() for name in tensors}
+        if i not in self._lines:
+            self._lines[i] = {name: v.to(point[name]) for name, v in tensors.items()}
+        return point, self._lines[i]
 
 
 def outputs_for(loss: Loss, module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = None) -> Outputs:
@@ -213,9 +217,12 @@ def widened(outputs: Outputs) -> Outputs:
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
-def _widened_features(seen: HeadCall, outputs: Outputs) -> Tensor | None:
-    features = seen.features(outputs)
+def _widened(features: Tensor | None) -> Tensor | None:
     return None if features is None else features.to(torch.promote_types(features.dtype, torch.float32))
+
+
+def _scaled(outputs: Outputs, factor: float) -> Outputs:
+    return tuple(each * factor for each in outputs) if isinstance(outputs, tuple) else outputs * factor
 
 
 def _choose(module: nn.Module, direction: Direction, method: Method) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Pushforward:
             NotImplementedError, RuntimeError: an operation of the function has no forward mode.
         """
         with forward_mode(), torch.no_grad(), fwad.dual_level():
-            duals = {name: dual_rules.join((point[name], tangent[name])) for name in point}
+            duals = {name: dual_rules.join((_usable(point[name]), _usable(tangent[name]))) for name in point}
             result = self._try(function, duals)
             return tree_map(_value, result), tree_map(_change, result)
 
@@ -224,6 +224,11 @@ class _DualMode(TorchFunctionMode):
         if self._convolved is not None and self._convolved[0] is input:
             self.found[self._convolved[1]] = _Norm(mean, variance, _value(weight), _value(bias), eps)
         return dual_rules.join(dual_rules.batch_norm(input, mean, variance, weight, bias, eps))
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """A tensor that keeps its change through views: one made under inference mode does not."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _value(item: T) -> T:
