@@ -18,6 +18,9 @@ from mimic.errors import MimicError
 # What a model takes: images (B, …), or (images, texts) for two towers.
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
+# Where LeViT, EfficientFormer and TinyViT of timm keep the relative positions' biases that they have looked up.
+_CACHE = "attention_bias_cache"
+
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
@@ -29,7 +32,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     for each in training:
         each.training = False
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), _fresh_caches(module):
             yield
     finally:
         for each in training:
@@ -48,7 +51,24 @@ def run(module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = 
         The model's own output.
     """
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    return functional_call(module, dict(state), arguments) if state else module(*arguments)
+    if not state:
+        return module(*arguments)
+    with _fresh_caches(module):
+        return functional_call(module, dict(state), arguments)
+
+
+@contextmanager
+def _fresh_caches(module: nn.Module) -> Iterator[None]:
+    """Sets aside what some of timm's models keep of their weights in eval mode: other weights need it anew."""
+    caches = [vars(each) for each in module.modules() if _CACHE in vars(each)]
+    kept = [each[_CACHE] for each in caches]
+    for each in caches:
+        each[_CACHE] = {}
+    try:
+        yield
+    finally:
+        for each, cache in zip(caches, kept, strict=True):
+            each[_CACHE] = cache
 
 
 def call(module: nn.Module, images: Inputs, state: Mapping[str, Tensor] | None = None) -> Tensor:

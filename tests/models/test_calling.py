@@ -49,3 +49,30 @@ def test_pairs_of_two_towers():
     for wrong in [images, (images, texts), (images, texts[:2], scale), (images, texts, images), {"logits": images}]:
         with pytest.raises(MimicError, match=r"\(3, D\) text features and a scale are needed"):
             pairs_of(wrong, 3)
+
+
+class Caching(nn.Module):
+    """Keeps a tensor made of its weights, as LeViT does in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 3))
+        self.attention_bias_cache = {}
+
+    def forward(self, images):
+        if self.training:
+            return images @ self.weight
+        return images @ self.attention_bias_cache.setdefault("cpu", 1 * self.weight)
+
+
+def test_what_a_model_keeps_of_its_weights_is_set_aside():
+    model, images = Caching().train(), torch.randn(4, 3)
+    with evaluating(model):
+        assert torch.equal(call(model, images), images.sum(dim=1, keepdim=True).expand(4, 3))
+        assert torch.equal(call(model, images, {"weight": torch.zeros(3, 3)}), torch.zeros(4, 3))
+        assert torch.equal(call(model, images), images.sum(dim=1, keepdim=True).expand(4, 3))
+    with torch.no_grad():
+        model.weight.zero_()  # a training step
+    with evaluating(model):
+        assert not call(model, images).any()
+    assert model.attention_bias_cache == {}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimic.models.calling import logits_of
 from mimic.models.small import SMALL
 
 torch.set_num_threads(1)  # tiny matrices: a second thread only waits for the first, above all beside other tests
@@ -66,6 +67,6 @@ def _backward_scores(
     scores = []
     for image, label in zip(images.double(), labels, strict=True):
         start.zero_grad()
-        loss(start(image[None]), label[None]).sum().backward()
+        loss(logits_of(start(image[None]), 1), label[None]).sum().backward()
         scores.append(-sum((here[name].grad * v[name]).sum() for name in names) / norm)
     return torch.stack(scores)

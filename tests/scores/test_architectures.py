@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimic import Direction, mimic_scores
-from mimic.losses import get_loss
+from mimic.losses import cross_entropy, get_loss
+from mimic.scores.differentiate import Differentiator
 
 
 def timm_vit():
@@ -36,6 +37,15 @@ def torchvision_vit_b_16():
     return models.vit_b_16(num_classes=5, image_size=32)
 
 
+def hf_vit():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8,
+        num_labels=5,
+    )  # fmt: skip
+    return transformers.ViTForImageClassification(config)
+
+
 def nudged(start):
     """A reference near the start, and running statistics that are neither 0 nor 1."""
     start.train()
@@ -55,7 +65,7 @@ lean = settings(max_examples=4, deadline=None, suppress_health_check=[HealthChec
 @pytest.mark.parametrize("scope", ["last", "last-weight", "last:1", "full"])
 @pytest.mark.parametrize(
     "make",
-    [timm_vit, torchvision_resnet, torchvision_vit, pytest.param(torchvision_vit_b_16, marks=pytest.mark.slow)],
+    [timm_vit, torchvision_resnet, torchvision_vit, hf_vit, pytest.param(torchvision_vit_b_16, marks=pytest.mark.slow)],
 )
 @seeds
 @lean
@@ -67,6 +77,51 @@ def test_classifiers(backward_scores, make, scope, seed):
     expected = backward_scores(start, reference, images, labels, list(direction.tensors))
     got = mimic_scores(start, images, labels, direction).double()
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+# One of each kind of layer that image models are made of: depthwise and grouped convolutions, gates, global response
+# norm, shifted windows, relative positions, distillation tokens, standardised weights, concatenation, pooling mixers.
+ZOO = {
+    "timm": [
+        ("mobilenetv3_small_050", 64), ("efficientnet_b0", 64), ("convnextv2_atto", 64), ("regnety_002", 64),
+        ("densenet121", 64), ("nf_resnet50", 64), ("resmlp_12_224", 224), ("poolformer_s12", 64),
+        ("swin_tiny_patch4_window7_224", 224), ("coatnet_nano_rw_224", 224), ("xcit_nano_12_p8_224", 224),
+        ("deit_tiny_distilled_patch16_224", 224), ("eva02_tiny_patch14_224", 224), ("levit_128s", 224),
+        ("mobilevit_xxs", 128), ("cait_xxs24_224", 224), ("hrnet_w18_small", 64),
+    ],
+    "torchvision": [("squeezenet1_0", 64), ("googlenet", 64), ("swin_v2_t", 64), ("maxvit_t", 224)],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "name", "size"), [(lib, *each) for lib, names in ZOO.items() for each in names])
+def test_the_zoo_knows_forward_mode(library, name, size):
+    """Every parameter of big models in float32: exact to rounding, but for kinks of ReLU that rounding may cross."""
+    module = pytest.importorskip(library)
+    torch.manual_seed(0)
+    if library == "timm":
+        start = module.create_model(name, num_classes=5).eval()
+    else:
+        start = module.models.get_model(name, weights=None, num_classes=5).eval()
+    reference = copy.deepcopy(start)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter += 0.05 * parameter.std(correction=0).clamp_min(0.02) * torch.randn_like(parameter)
+    images, labels = torch.randn(3, 3, size, size), torch.tensor([0, 1, 2])
+    direction = Direction.between(start, reference.state_dict(), "full")
+    differentiate = Differentiator(start, [direction], cross_entropy)
+    weights = [start.get_parameter(key) for key in direction.tensors]
+    losses = cross_entropy(start(images), labels)
+    expected = []
+    for loss in losses:  # of one batch: torch 2.14 gets XCiT's gradients wrong for a batch of one (against differences)
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True, materialize_grads=True)
+        inner = sum((g * v).sum() for g, v in zip(gradients, direction.tensors.values(), strict=True))
+        expected.append(inner / direction.norm)
+    expected = torch.stack(expected)
+    for _ in range(2):  # the second pass may take shortcuts that the first one has found
+        got = differentiate(images, labels).slopes[0]
+        assert differentiate.methods == ["jvp"], differentiate.reasons
+        assert float((got - expected).norm() / expected.norm()) < 2e-3
 
 
 def two_towers(custom):
