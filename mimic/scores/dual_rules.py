@@ -178,39 +178,43 @@ def attention(
     if query.ndim != 4 or dropout_p or enable_gqa or dq is None or dk is None or dv is None:
         return None
     batch, heads, length, width = q.shape
-    mask = _additive(attn_mask, is_causal, q, k)
+    mask, dmask = _additive(attn_mask, is_causal, q, k)
     samples = max(1, ATTENTION_PIECE // (heads * length * k.shape[2]))
     out = q.new_empty(batch, heads, length, v.shape[3])
     change = torch.empty_like(out)
     for first in range(0, batch, samples):
         some = slice(first, first + samples)
         pieces = [each[some].flatten(0, 1) for each in (q, dq, k, dk, v, dv)]
-        here = mask[some] if mask is not None and mask.ndim == 4 and len(mask) > 1 else mask
-        attended = _attend(pieces, scale or width**-0.5, here, heads)
+        masks = [
+            each[some] if each is not None and each.ndim == 4 and len(each) > 1 else each for each in (mask, dmask)
+        ]
+        attended = _attend(pieces, scale or width**-0.5, masks, heads)
         out[some], change[some] = (each.view(-1, heads, *each.shape[1:]) for each in attended)
     return out, change
 
 
-def _attend(pieces: Sequence[Tensor], scale: float, mask: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
-    """Attention and its change, of q, q̇, k, k̇, v, v̇, each (samples · heads, tokens, width)."""
+def _attend(
+    pieces: Sequence[Tensor], scale: float, masks: Sequence[Tensor | None], heads: int
+) -> tuple[Tensor, Tensor]:
+    """Attention and its change, of q, q̇, k, k̇, v, v̇ (samples · heads, tokens, width), the mask and its change."""
     q, dq, k, dk, v, dv = pieces
     q, dq, k, dk = q * scale, dq * scale, k.transpose(1, 2), dk.transpose(1, 2)
-    logits = torch.bmm(q, k)
-    if mask is not None:
-        logits.view(-1, heads, *logits.shape[1:]).add_(mask)
+    logits, change = torch.bmm(q, k), torch.bmm(dq, k).baddbmm_(q, dk)
+    for sums, mask in zip((logits, change), masks, strict=True):
+        if mask is not None:
+            sums.view(-1, heads, *sums.shape[1:]).add_(mask)
     weights = torch.softmax(logits, dim=-1)
-    change = torch.bmm(dq, k).baddbmm_(q, dk)
     change = torch._softmax_backward_data(change, weights, -1, weights.dtype)
     return torch.bmm(weights, v), torch.bmm(weights, dv).baddbmm_(change, v)
 
 
-def _additive(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> Tensor | None:
-    """What is added to the attention's logits: 0 or −∞, or somebody's own numbers; (…, Tq, Tk)."""
+def _additive(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """What is added to the attention's logits, (…, Tq, Tk): 0 or −∞, or numbers that may move, as learnt biases."""
     if causal:
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
-    return mask
+    return parts(mask)
 
 
 def _sum(change: Tensor | None, further: Tensor | None) -> Tensor | None:

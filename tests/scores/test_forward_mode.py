@@ -88,6 +88,18 @@ class Causal(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3).flatten(1)
 
 
+class Biased(nn.Module):
+    """Attention whose logits get a learnt bias, as where positions are relative."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.bias = nn.Linear(8, 24), nn.Parameter(torch.randn(2, 6, 6))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v, self.bias.expand(len(x), -1, -1, -1)).flatten(1)
+
+
 TOKENS, PIXELS = (5, 6, 8), (5, 1, 6, 6)
 HIDDEN = torch.ones(6, 6, dtype=torch.bool).triu(1)
 CASES = {
@@ -104,6 +116,7 @@ CASES = {
     "mask a head": (lambda: Encoder(torch.randn(10, 6, 6).double()), TOKENS),
     "cross": (Cross, TOKENS),
     "causal": (Causal, TOKENS),
+    "biased": (Biased, TOKENS),
     "vanilla encoder": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True), TOKENS),
 }
 
