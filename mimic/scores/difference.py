@@ -53,7 +53,7 @@ def choose_step(losses_at: Callable[[float], Tensor], scale: float) -> Step:
         halved = central_difference(losses_at, length / 2)
         known = slope.isfinite() & halved.isfinite()
         change = (slope - halved)[known].norm() / halved[known].norm().clamp_min(1e-30)
-        step = Step(length, 2 * float(change))
+        step = Step(length, 2 * float(change) if known.any() else float("inf"))
         best, worse = (step, 0) if step.error < best.error else (best, worse + 1)
         slope, length = halved, length / 2
     return best

@@ -34,3 +34,7 @@ def test_a_sample_that_is_not_finite_does_not_spoil_the_choice():
         return torch.stack([torch.sin(torch.tensor(1.0 + s)), torch.tensor(torch.nan)])
 
     assert choose_step(losses_at, scale=1.0).error < 1e-2
+
+
+def test_losses_that_are_never_finite_promise_nothing():
+    assert choose_step(lambda s: torch.full((3,), torch.nan), scale=1.0).error == float("inf")
