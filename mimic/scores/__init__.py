@@ -1,6 +1,6 @@
 """One number a sample, float32, higher is better. What each is called and means, without loading torch.
 
-A quantity whose natural sign is the other way is stored negated and called neg_…; docs/signals.md has formulas and sources.
+A quantity whose natural sign is the other way is stored negated and called neg_…; docs/signals.md has the formulas.
 """
 
 # Part of a run's id: raised whenever any score's value changes for the same input.
@@ -20,3 +20,21 @@ SIGNALS: dict[str, str] = {
     "alignment_self": "cosine of the sample's descent direction and the start's own last layer",
 }
 DEFAULT_SIGNALS: tuple[str, ...] = ("mimic", "ref_logprob", "logprob", "margin", "mimic_path")
+
+# The same for what `mimic signals` adds to a run: of the picture alone (`mimic.scores.image`), or of the whole set at
+# once (`mimic.scores.table`).
+FURTHER_SIGNALS: dict[str, str] = {
+    "ensemble": "how likely the given label is the meant one, by the reference and the data together; needs no truth",
+    "margin_mean": "mean margin over the visits of a head trained on the given labels (area under the margin)",
+    "forgetting": "minus how often that head learnt the sample and lost it again",
+    "confident": "confident learning: cleanlab's label quality, cross-validated",
+    "knn": "share of the nearest neighbours in feature space that were given the same label",
+    "dense": "cosine to the 50th nearest neighbour: low for outliers",
+    "duplicate": "minus how many earlier samples the picture nearly repeats",
+    "sharpness": "variance of the Laplacian of luminance",
+    "brightness": "mean luminance, 0 to 1",
+    "contrast": "standard deviation of luminance",
+    "aspect": "shorter side by longer side",
+    "resolution": "pixels: width times height",
+    "file_size": "bytes of the file",
+}

@@ -85,7 +85,8 @@ def error_norm(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (B,).
     """
-    return torch.linalg.vector_norm(_error(logits, labels), dim=1)
+    length: Tensor = torch.linalg.vector_norm(_error(logits, labels), dim=1)
+    return length
 
 
 def gradient_norm(logits: Tensor, features: Tensor, labels: Tensor, bias: bool) -> Tensor:
