@@ -1,12 +1,14 @@
-"""Recording visits without holding up the training: a step only keeps references; a thread of its own writes them.
+"""Recording visits without holding up the training: a step only keeps references; a thread of its own does the rest.
 
-What is kept is handed over every `ROWS` rows or `SECONDS` seconds, and written as a Parquet part that appears whole. A
-kill loses what was not handed over yet, which a run resumed from its checkpoint makes again, bit for bit.
+The thread gets what is kept before it grows large, works out margins and moves it to the CPU, and every `ROWS` rows or
+`SECONDS` seconds writes a Parquet part that appears whole. A kill loses what was not written yet, which a run resumed
+from its checkpoint makes again, bit for bit.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +25,20 @@ from mimic.workspace.files import make_folder, write_json
 
 ROWS = 200_000
 SECONDS = 10.0
+HELD = 2**22  # numbers kept by reference, logits for the most part, before the thread gets them
+BEHIND = 64  # tasks that the thread may be behind before a step waits for it
 
 
 class Visit(NamedTuple):
-    """One batch's visits: (B,) each; `margins` None without labels, `epoch` None where none was given."""
+    """One batch's visits.
+
+    Attributes:
+        step: the batch's number.
+        epoch: None where none was given.
+        ids: one a sample.
+        scores, weights, losses: (B,) each.
+        logits, labels: (B, K) and (B,), for the margin; None where there is none.
+    """
 
     step: int
     epoch: int | None
@@ -34,7 +46,8 @@ class Visit(NamedTuple):
     scores: Tensor
     weights: Tensor
     losses: Tensor
-    margins: Tensor | None
+    logits: Tensor | None = None
+    labels: Tensor | None = None
 
 
 class Recorder:
@@ -54,11 +67,13 @@ class Recorder:
         self.facts = {"format": 1, **facts}
         self._rank, self._processes = rank, processes
         self._waiting: list[Visit] = []
-        self._rows = 0
+        self._held = 0
         self._since = time.monotonic()
-        self._number: int | None = None  # of the next part; unknown until the folder has been looked at
-        self._writing: Future[None] | None = None
+        self._begun = False
+        self._number = 0  # of the next part
+        self._digested: list[pa.Table] = []  # the thread's own, as is the number; others wait for it first
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mimic-visits")
+        self._tasks: deque[Future[None]] = deque()
 
     def add(self, visit: Visit) -> None:
         """Keeps a batch's visits; never waits for the disk.
@@ -66,7 +81,7 @@ class Recorder:
         Raises:
             MimicError: there are no ids, not one a sample, or the folder holds another run's visits.
         """
-        if self._number is None:
+        if not self._begun:
             if self._own_parts():
                 raise MimicError(
                     f"{self.folder} holds the visits of an earlier run: go on with load_state_dict, or record elsewhere"
@@ -75,11 +90,11 @@ class Recorder:
         if visit.ids is None or len(visit.ids) != len(visit.scores):
             count = "no ids" if visit.ids is None else f"{len(visit.ids)} ids"
             raise MimicError(f"{count} for {len(visit.scores)} samples: recording needs ids=, one a sample")
-        ids = visit.ids.detach().clone() if isinstance(visit.ids, Tensor) else visit.ids
-        self._waiting.append(visit._replace(ids=ids))
-        self._rows += len(visit.scores)
-        if self._rows >= ROWS or time.monotonic() - self._since >= SECONDS:
-            self._hand_over()
+        self._waiting.append(visit)
+        self._held += 4 * len(visit.scores) + (0 if visit.logits is None else visit.logits.numel())
+        due = time.monotonic() - self._since >= SECONDS
+        if due or self._held >= min(HELD, 4 * ROWS):
+            self._hand_over(due)
 
     def note(self, **facts: Any) -> None:
         """Adds to visits.json."""
@@ -93,15 +108,13 @@ class Recorder:
         Raises:
             Exception: whatever kept the thread from writing.
         """
-        if self._writing is not None:
-            self._writing.result()
-        for number, visits in self._take():
-            _write(self.folder, number, visits)  # here, not in the thread: none starts any more when Python is ending
+        while self._tasks:
+            self._tasks.popleft().result()
+        self._digest(self._take(), write=True)  # here, not in the thread: none starts when Python is ending
 
     def resume(self, step: int) -> None:
         """Forgets the rows of this step and of later ones: the training goes on from there."""
-        self._waiting.clear()
-        self._rows = 0
+        self.flush()
         kept = [part for part in self._own_parts() if forget_from(part, step)]
         self._begin(1 + max((int(part.stem) // self._processes for part in kept), default=-1))
 
@@ -111,31 +124,34 @@ class Recorder:
         self._thread.shutdown()
 
     def _begin(self, number: int) -> None:
-        self._number = number
+        self._begun, self._number = True, number
         self.note()
 
     def _own_parts(self) -> list[Path]:
         return [part for part in parts_of(self.folder) if int(part.stem) % self._processes == self._rank]
 
-    def _hand_over(self) -> None:
-        if self._writing is not None:
-            self._writing.result()  # done long ago, or the disk cannot keep up; a full one is said here, not swallowed
-        for number, visits in self._take():
-            self._writing = self._thread.submit(_write, self.folder, number, visits)
+    def _hand_over(self, write: bool) -> None:
+        while self._tasks and (self._tasks[0].done() or len(self._tasks) >= BEHIND):
+            self._tasks.popleft().result()  # a full disk is said here, not swallowed
+        self._tasks.append(self._thread.submit(self._digest, self._take(), write))
 
-    def _take(self) -> list[tuple[int, list[Visit]]]:
-        """What waits, with the number of its part; nothing if nothing does."""
+    def _take(self) -> list[Visit]:
         self._since = time.monotonic()
-        if not self._waiting or self._number is None:
-            return []
-        number = self._number * self._processes + self._rank
-        taken, self._waiting = self._waiting, []
-        self._rows = 0
-        self._number += 1
-        return [(number, taken)]
+        taken, self._waiting, self._held = self._waiting, [], 0
+        return taken
+
+    def _digest(self, visits: list[Visit], write: bool) -> None:
+        """The thread's work; a part holds whole steps in their order."""
+        if visits:
+            self._digested.append(_table(visits))
+        rows = sum(table.num_rows for table in self._digested)
+        if rows and (write or rows >= ROWS):
+            write_part(self.folder, self._number * self._processes + self._rank, pa.concat_tables(self._digested))
+            self._number += 1
+            self._digested = []
 
 
-def _write(folder: Path, number: int, visits: Sequence[Visit]) -> None:
+def _table(visits: Sequence[Visit]) -> pa.Table:
     sizes = np.array([len(each.scores) for each in visits])
     measures = [
         _together([each.scores for each in visits]),
@@ -148,7 +164,7 @@ def _write(folder: Path, number: int, visits: Sequence[Visit]) -> None:
     key, ids = _ids(visits)
     schema = visits_schema(pa.field(key, ids.type))
     columns = [ids, pa.array(steps, pa.int32()), epochs, pa.array(np.repeat(sizes, sizes), pa.int32()), *measures]
-    write_part(folder, number, pa.table(columns, schema=schema))
+    return pa.table(columns, schema=schema)
 
 
 def _together(tensors: Sequence[Tensor]) -> pa.Array:
@@ -156,7 +172,12 @@ def _together(tensors: Sequence[Tensor]) -> pa.Array:
 
 
 def _margins(visit: Visit) -> pa.Array:
-    return pa.nulls(len(visit.scores), pa.float32()) if visit.margins is None else _together([visit.margins])
+    """The label's logit minus the highest other one; null without logits or labels."""
+    if visit.logits is None or visit.labels is None:
+        return pa.nulls(len(visit.scores), pa.float32())
+    logits, given = visit.logits.detach().float(), visit.labels.detach().unsqueeze(1)
+    others = logits.scatter(1, given, -torch.inf).amax(dim=1)
+    return _together([logits.gather(1, given).squeeze(1) - others])
 
 
 def _ids(visits: Sequence[Visit]) -> tuple[str, pa.Array]:

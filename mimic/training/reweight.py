@@ -261,8 +261,8 @@ class GradMimic:
             return
         assert self.scores is not None
         assert self.weights is not None
-        margins = _margins(passes, labels) if labels is not None else None
-        self._recorder.add(Visit(self.step, epoch, ids, self.scores, self.weights, losses.detach(), margins))
+        logits = _logits(passes, labels) if labels is not None else None
+        self._recorder.add(Visit(self.step, epoch, ids, self.scores, self.weights, losses.detach(), logits, labels))
 
     def _make_recorder(self, folder: Path | str) -> Recorder:
         temperature = self.policy.temperature
@@ -286,17 +286,14 @@ class GradMimic:
             )
 
 
-def _margins(passes: list[Forward], labels: Tensor) -> Tensor | None:
-    """The label's logit minus the highest other one, (B,); None where the model gives no logits for the labels."""
+def _logits(passes: list[Forward], labels: Tensor) -> Tensor | None:
+    """The logits (B, K) that belong to class labels (B,); None where the model gives none, or labels are no classes."""
     if labels.is_floating_point() or labels.ndim != 1 or not passes:
         return None
     try:
-        logits = logits_of(passes[-1].returned, len(labels)).detach().float()
+        return logits_of(passes[-1].returned, len(labels)).detach()
     except MimicError:
         return None
-    given = labels.unsqueeze(1)
-    others = logits.scatter(1, given, -torch.inf).amax(dim=1)
-    return logits.gather(1, given).squeeze(1) - others
 
 
 def _finish(slope: HeadSlope | FullSlope, recorder: Recorder | None) -> None:

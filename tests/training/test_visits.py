@@ -239,7 +239,7 @@ def test_a_run_of_visits_is_published_like_any_run(tmp_path: Path) -> None:
 def test_nan_stays_nan_in_the_parts_and_is_null_in_the_tables(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, {})
     values = torch.tensor([1.0, float("nan"), 3.0])
-    recorder.add(Visit(0, 0, range(3), values, values, values, None))
+    recorder.add(Visit(0, 0, range(3), values, values, values))
     recorder.close()
     np.testing.assert_array_equal(read_visits(tmp_path).values[:, 0], values.numpy())
     assert tables(tmp_path)["scores"]["mimic"].mask.tolist() == [False, False, True]
@@ -262,7 +262,7 @@ def test_an_exhausted_reference_is_kept_in_the_record(tmp_path: Path) -> None:
 def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, {})
     ones = torch.ones(3)
-    recorder.add(Visit(0, None, range(3), ones, ones, ones, None))
+    recorder.add(Visit(0, None, range(3), ones, ones, ones))
     (tmp_path / "parts").write_text("in the way")
     with pytest.raises(OSError, match="parts"):
         recorder.flush()
@@ -271,11 +271,11 @@ def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
 def test_keeping_a_visit_takes_microseconds(tmp_path: Path) -> None:
     """≤ 50 µs a step for what the training waits for; the thread does the rest."""
     recorder = Recorder(tmp_path, {})
-    values, ids = torch.randn(256), torch.arange(256)
+    values, logits, ids = torch.randn(256), torch.randn(256, 10), torch.arange(256)
     times = []
     for step in range(300):
         begin = time.perf_counter()
-        recorder.add(Visit(step, 0, ids, values, values, values, values))
+        recorder.add(Visit(step, 0, ids, values, values, values, logits, ids % 10))
         times.append(time.perf_counter() - begin)
     assert sorted(times)[150] < 50e-6
     recorder.close()
