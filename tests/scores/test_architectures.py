@@ -171,8 +171,10 @@ def test_difference_on_pairs(backward_scores):
     assert float((exact - close).norm() / exact.norm()) < 1e-2
 
 
-def test_multi_label(make_case, backward_scores):
-    case = make_case("convnet", seed=3)
+@seeds
+@lean
+def test_multi_label(make_case, backward_scores, seed):
+    case = make_case("convnet", seed)
     target = torch.randint(2, (5, 7))
     direction = Direction.between(case.start, case.reference.state_dict(), "full")
     got = mimic_scores(case.start, case.images, target, direction, "multi_label").double()

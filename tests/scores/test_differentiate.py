@@ -16,6 +16,9 @@ from mimic.models.direction import Direction
 from mimic.scores.differentiate import Differentiator
 from mimic.scores.forward_mode import forward_mode
 
+seeds = given(seed=st.integers(0, 2**31))
+lean = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
 SCOPES = {
     "last": lambda model: ["head.weight", "head.bias"],
     "last-weight": lambda model: ["head.weight"],
@@ -33,22 +36,25 @@ EVERY = [
 ]
 
 
-def slopes(case, scopes, method="auto", dtype=torch.float32):
+def slopes(case, scopes, method="auto", dtype=torch.float32, passes=1):
     start = copy.deepcopy(case.start).to(dtype)
     directions = [Direction.between(start, case.reference.state_dict(), scope) for scope in scopes]
-    return Differentiator(start, directions, cross_entropy, method)(case.images.to(dtype), case.labels).slopes
+    differentiate = Differentiator(start, directions, cross_entropy, method)
+    for _ in range(passes):  # from the second pass on it may take shortcuts that the first one has found
+        done = differentiate(case.images.to(dtype), case.labels)
+    return done.slopes
 
 
 @pytest.mark.parametrize(("name", "scope"), EVERY)
-@given(seed=st.integers(0, 2**31))
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@seeds
+@lean
 def test_equals_a_loop_of_backward(make_case, backward_scores, name, scope, seed):
     case = make_case(name, seed)
     expected = backward_scores(case.start, case.reference, case.images, case.labels, SCOPES[scope](case.start))
     for method in ["auto", "jvp"]:
-        in_double = -slopes(case, [scope], method, torch.float64)[0]
+        in_double = -slopes(case, [scope], method, torch.float64, passes=2)[0]
         torch.testing.assert_close(in_double, expected, rtol=1e-9, atol=1e-11)
-        in_single = -slopes(case, [scope], method)[0].double()
+        in_single = -slopes(case, [scope], method, passes=2)[0].double()
         torch.testing.assert_close(in_single, expected, rtol=1e-4, atol=1e-5 * float(expected.norm()))
 
 
@@ -111,8 +117,10 @@ class Encoder(nn.Module):
         return self.head(self.body(images).mean(dim=1))
 
 
-def test_the_fast_path_of_torch_transformers_is_avoided(backward_scores):
-    torch.manual_seed(0)
+@seeds
+@lean
+def test_the_fast_path_of_torch_transformers_is_avoided(backward_scores, seed):
+    torch.manual_seed(seed)
     start, reference = Encoder(), Encoder()
     images, labels = torch.randn(6, 5, 8), torch.randint(3, (6,))
     direction = Direction.between(start, reference.state_dict(), "full")
@@ -183,8 +191,10 @@ class Tied(nn.Module):
 
 
 @pytest.mark.parametrize("scope", ["last", "full"])
-def test_tied_weights_count_once_and_through_both_uses(backward_scores, scope):
-    torch.manual_seed(0)
+@seeds
+@lean
+def test_tied_weights_count_once_and_through_both_uses(backward_scores, scope, seed):
+    torch.manual_seed(seed)
     start, reference = Tied(), Tied()
     images, labels = torch.randn(6, 5), torch.randint(5, (6,))
     direction = Direction.between(start, reference.state_dict(), scope)
@@ -215,8 +225,10 @@ def test_a_head_that_is_not_the_end_is_refused():
         Differentiator(start, [direction], cross_entropy)(torch.randn(2, 4), torch.tensor([0, 1]))
 
 
-def test_frozen_parameters_and_dropout_change_nothing(backward_scores):
-    torch.manual_seed(0)
+@seeds
+@lean
+def test_frozen_parameters_and_dropout_change_nothing(backward_scores, seed):
+    torch.manual_seed(seed)
     start, reference = (nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 3)) for _ in range(2))
     images, labels = torch.randn(6, 4), torch.randint(3, (6,))
     direction = Direction.between(start, reference.state_dict(), "full")
