@@ -12,7 +12,9 @@ st.set_page_config(page_title="mimic", page_icon=str(HERE / "pages" / "assets" /
 # The pages draw the menu themselves: Streamlit's own would drop the data set and run from the address.
 page = st.navigation(
     [
-        st.Page("pages/overview.py", title="Overview", default=True),
+        st.Page("pages/overview.py", title="Overview", url_path="start", default=True),
+        # the default page lies at the root alone; people type its name all the same
+        st.Page("pages/overview.py", title="Overview", url_path="overview", visibility="hidden"),
         st.Page("pages/explore.py", title="Explore"),
         st.Page("pages/threshold.py", title="Threshold"),
         st.Page("pages/compare.py", title="Compare"),

@@ -58,8 +58,7 @@ with picture:
         st.image(image.uri, width="stretch", alt=f"{text.plain(facts.label or 'no label')}, {text.plain(facts.id)}")
     else:
         st.warning(text.markdown(f"No picture: {image.reason}."), icon=":material/broken_image:")
-    st.caption("id")
-    st.code(facts.id, language=None, wrap_lines=True)
+    st.text(text.plain(facts.id, 1000))
 with known:
     if facts.reason:
         st.warning(text.markdown(f"Not scored: {facts.reason}."), icon=":material/error:")

@@ -19,17 +19,22 @@ chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
 scored = line_keeping(published, signal, 0).scored
 line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
-# one state, the kept count: whatever was moved, all four widgets show the line that came of it
-state.put(keep=line.kept, slider=line.kept, count=line.kept, share=100 * line.share, score=line.score)
+# One state, the kept count: whatever was moved, all four widgets show the line that came of it. The one that was moved
+# keeps its key; the others get new ones, or a browser that is drawn late would send their old values back as changes.
+turns = state.get("turns") or dict.fromkeys(("slider", "count", "share", "score"), 0)
+keys = {unit: f"{unit} {turn}" for unit, turn in turns.items()}
+shown = {"slider": line.kept, "count": line.kept, "share": 100 * line.share, "score": line.score}
+state.put(keep=line.kept, **{keys[unit]: value for unit, value in shown.items()})
 
 
-def take(unit: str) -> None:
+def take(moved: str) -> None:
     """The line is where this widget says."""
-    value = st.session_state[state.key(unit)]
-    if unit == "score":
-        state.put(keep=line_at(published, signal, value).kept)
-    else:
-        state.put(keep=round(value / 100 * scored) if unit == "share" else value)
+    value = state.get(keys[moved])
+    if moved == "score":
+        value = line_at(published, signal, value).kept
+    elif moved == "share":
+        value = round(value / 100 * scored)
+    state.put(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
 
 
 def save() -> None:
@@ -103,25 +108,27 @@ with left:
         "Kept samples",
         0,
         scored,
-        key=state.key("slider"),
+        key=state.key(keys["slider"]),
         on_change=take,
         args=("slider",),
         label_visibility="collapsed",
     )
     units = st.columns(3)
-    units[0].number_input("Kept, samples", 0, scored, key=state.key("count"), step=1, on_change=take, args=("count",))
+    units[0].number_input(
+        "Kept, samples", 0, scored, key=state.key(keys["count"]), step=1, on_change=take, args=("count",)
+    )
     units[1].number_input(
         "Kept, % of scored",
         0.0,
         100.0,
-        key=state.key("share"),
+        key=state.key(keys["share"]),
         step=1.0,
         format="%.2f",
         on_change=take,
         args=("share",),
     )
     units[2].number_input(
-        f"Lowest kept {signal}", key=state.key("score"), format="%.6g", step=None, on_change=take, args=("score",)
+        f"Lowest kept {signal}", key=state.key(keys["score"]), format="%.6g", step=None, on_change=take, args=("score",)
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input("Save as", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)

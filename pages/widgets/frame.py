@@ -80,18 +80,18 @@ def look(page: str, title: str) -> Chosen | None:
     state.arrive(page)
     workspace = the_workspace()
     top = st.container()
-    datasets = workspace.datasets()
-    published = {dataset.name: _published_runs(workspace, dataset) for dataset in datasets}
-    usable = [name for name, runs in published.items() if runs]
-    if not usable:
+    published = [run for run in workspace.runs() if run.state == "published"]
+    if not published:
         with top:
             menu(page, {})
         st.title(title, anchor=False)
         return None
     left, *pickers = st.columns([2, 1, 2.2, 1], vertical_alignment="bottom")
     left.title(title, anchor=False)
-    dataset = workspace.dataset(pickers[0].selectbox("Data set", usable, key=state.one_of("dataset", usable)))
-    runs = [run.id for run in published[dataset.name]]
+    names = sorted({run.dataset for run in published})
+    wanted = state.one_of("dataset", names, published[0].dataset)  # the newest run's
+    dataset = workspace.dataset(pickers[0].selectbox("Data set", names, key=wanted))
+    runs = [run.id for run in published if run.dataset == dataset.name]
     run = workspace.run(pickers[1].selectbox("Run", runs, key=state.one_of("run", runs)))
     signal = pickers[2].selectbox("Signal", run.signals, key=state.one_of("signal", run.signals, run.main))
     chosen = Chosen(workspace, dataset, run, Published.of(run, dataset), signal)
@@ -152,10 +152,8 @@ def _through_app(page: str) -> None:
     st.navigation; once navigation has been called it never does again.
     """
     if "through app.py" not in st.session_state:
-        files = [ASSETS.parent / f"{name}.py" for name in ("overview", page)]
+        # the first is the default page, which lies at the root alone: never the one that was asked for
+        other = "explore" if page == "overview" else "overview"
+        files = [ASSETS.parent / f"{name}.py" for name in (other, page)]
         st.navigation([st.Page(file, url_path=file.stem) for file in files], position="hidden")
         st.rerun()
-
-
-def _published_runs(workspace: Workspace, dataset: Dataset) -> list[Run]:
-    return [run for run in workspace.runs(dataset.name) if run.state == "published"]

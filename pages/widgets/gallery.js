@@ -1,4 +1,5 @@
-// Tiles as links: a plain click asks Python to open the sample, any other (new tab, middle button) follows the link.
+// Tiles as links. A plain click goes there as Back and Forward do: the address changes, and Streamlit is told to look at
+// it. That makes one entry in the history (st.switch_page makes two) and keeps the session (following the link would not).
 // Everything from a data set goes in as textContent, alt or title: it can never become markup.
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -37,7 +38,7 @@ function row(left, className, right, colour) {
   return made;
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement }) {
   const grid = parentElement.querySelector(".grid");
   grid.style.setProperty("--tile", `${data.tile}px`);
   grid.setAttribute("aria-label", data.name);
@@ -50,7 +51,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
-      setTriggerValue("opened", tile.sample);
+      history.pushState(null, "", link.href);
+      window.dispatchEvent(new PopStateEvent("popstate"));
+      window.scrollTo(0, 0);
     };
     return link;
   });

@@ -49,9 +49,7 @@ def show(
     scores = scores or {"score": ""}
     tiles = [_tile(chosen, row, scores, edge) for row in rows.to_dict("records")]
     data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "markColour": colours.wrong}
-    answer = _grid(key=key, data=data, on_opened_change=lambda: None)
-    if answer.opened is not None:
-        st.switch_page("pages/sample.py", query_params={**chosen.address, "sample": str(int(answer.opened))})
+    _grid(key=key, data=data)
 
 
 def _tile(chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str]) -> dict[str, Any]:
@@ -62,12 +60,11 @@ def _tile(chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: 
     digits = 4 if len(scores) == 1 else 3
     shown = [f"{word} {text.score(row[column], digits)}".strip() for column, word in scores.items()]
     return {
-        "sample": int(row["sample"]),
         "href": "sample?" + urlencode({**chosen.address, "sample": int(row["sample"])}),
         "uri": picture.uri,
         "small": picture.small,
         "reason": picture.reason,
-        "alt": f"{label} {mark}, {', '.join(shown)}, {text.plain(row['id'], 80)}",
+        "alt": ", ".join([f"{label} {mark}".strip(), *shown, text.plain(row["id"], 80)]),
         "scores": shown,
         "label": label,
         "mark": mark,

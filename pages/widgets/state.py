@@ -40,7 +40,7 @@ def one_of(name: str, options: Sequence[str], default: str | None = None) -> str
     present = st.query_params.get(name) if st.session_state[_FRESH] else st.session_state.get(key(name))
     for value in (present, st.session_state[_KEPT].get(name), default, *options):
         if value in options:
-            st.session_state[key(name)] = value
+            put(**{name: value})
             break
     return key(name)
 
@@ -48,14 +48,14 @@ def one_of(name: str, options: Sequence[str], default: str | None = None) -> str
 def some_of(name: str, options: Sequence[str]) -> str:
     """The same for a choice of several, by default none."""
     present = st.query_params.get_all(name) if st.session_state[_FRESH] else st.session_state.get(key(name), [])
-    st.session_state[key(name)] = [value for value in present if value in options]
+    put(**{name: [value for value in present if value in options]})
     return key(name)
 
 
 def text(name: str, default: str = "") -> str:
     """The same for a text."""
     present = st.query_params.get(name) if st.session_state[_FRESH] else st.session_state.get(key(name))
-    st.session_state[key(name)] = default if present is None else present
+    put(**{name: default if present is None else present})
     return key(name)
 
 
@@ -66,14 +66,14 @@ def number(name: str, default: float | None = None) -> float | None:
         value = default if present is None else float(present)
     except ValueError:
         value = default
-    st.session_state[key(name)] = value if value is not None and math.isfinite(value) else default
+    put(**{name: value if value is not None and math.isfinite(value) else default})
     return st.session_state[key(name)]
 
 
 def switch(name: str) -> bool:
     """The same for something that is on or off, by default off."""
     present = st.query_params.get(name) == "True" if st.session_state[_FRESH] else st.session_state.get(key(name))
-    st.session_state[key(name)] = bool(present)
+    put(**{name: bool(present)})
     return bool(present)
 
 
@@ -83,9 +83,14 @@ def get(name: str) -> Any:
 
 
 def put(**values: Any) -> None:
-    """Set parts of the state, from a callback."""
+    """Set parts of the state: before their widgets are made, or from a callback.
+
+    What is so already is left alone: a widget that is set takes that value, and someone who types or drags on while the
+    page is drawn would be thrown back. On arrival all is set, for another page's widget of that name is another widget.
+    """
     for name, value in values.items():
-        st.session_state[key(name)] = value
+        if st.session_state.get(_FRESH) or key(name) not in st.session_state or get(name) != value:
+            st.session_state[key(name)] = value
 
 
 def leave(page: str, values: Mapping[str, Any]) -> None:

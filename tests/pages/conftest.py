@@ -5,10 +5,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from benchmarks import synthetic
+from mimic.data import Sample
+from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.files import write_json
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
@@ -53,6 +56,39 @@ def running(copy: Workspace) -> Iterator[Workspace]:
         yield copy
 
 
+HOSTILE = [
+    "![x](http://example.com/a.png)",
+    "<img src=http://example.com/b.png onerror=alert(1)>",
+    '=HYPERLINK("http://example.com")',
+    "$\\int$ :smile: **bold** [a](javascript:alert(1))",
+    "line\nbreak \u202egnp.exe \U0001f600 " + "long" * 3000,
+]
+
+
+def add_hostile(workspace: Workspace) -> None:
+    """A data set and run whose class names, ids, columns and reasons would like to be something else than words."""
+    column = HOSTILE[1]
+    samples = (
+        Sample(
+            i,
+            f"{i} {HOSTILE[i % 5]}",
+            f"{i}.png",
+            HOSTILE[i % 5],
+            HOSTILE[(i + i // 50) % 5],
+            extra={column: HOSTILE[2]},
+        )
+        for i in range(100)
+    )
+    source = Source("manifest", Path("x"))
+    dataset = create_dataset(workspace, "hostile", samples, HOSTILE, source, workspace.path, {column: pa.string()})
+    run = synthetic.begin(workspace, dataset, "hostile", 100)
+    table = synthetic.part(run.shards[0], synthetic.draw(run.shards[0], 5, 0), run.signals)
+    reasons = pa.array([HOSTILE[1] if reason else None for reason in table["reason"].to_pylist()], pa.string())
+    table = table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
+    write_part(run, run.shards[0], table)
+    publish(run, dataset, {})
+
+
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens a page of the app on a workspace, as a link would."""
@@ -89,5 +125,5 @@ def markup(app: AppTest) -> str:
 
 
 def words(app: AppTest) -> str:
-    """The same, and code."""
-    return "\n".join([markup(app), *(part.value for part in app.code)])
+    """The same, code, and plain text."""
+    return "\n".join([markup(app), *(part.value for part in [*app.code, *app.text])])

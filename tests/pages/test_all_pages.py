@@ -2,27 +2,13 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from benchmarks import synthetic
-from mimic.data import Sample
-from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Workspace
-from mimic.workspace.publish import publish, write_part
-from tests.pages.conftest import APP, markup, words
+from tests.pages.conftest import APP, add_hostile, markup, words
 
 PAGES = sorted(path.stem for path in (APP.parent / "pages").glob("*.py"))
-HOSTILE = [
-    "![x](http://example.com/a.png)",
-    "<img src=http://example.com/b.png onerror=alert(1)>",
-    '=HYPERLINK("http://example.com")',
-    "$\\int$ :smile: **bold** [a](javascript:alert(1))",
-    "line\nbreak \u202egnp.exe \U0001f600 " + "long" * 3000,
-]
-
 OPEN_ALL = """
 import os, sys
 from streamlit.testing.v1 import AppTest
@@ -51,27 +37,8 @@ def test_no_page_loads_torch(published):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Class names, ids, captions, columns and reasons that would like to be something else."""
     workspace = Workspace(tmp_path_factory.mktemp("hostile"))
-    samples = (
-        Sample(
-            i,
-            f"{i} {HOSTILE[i % 5]}",
-            f"{i}.png",
-            HOSTILE[i % 5],
-            HOSTILE[(i + i // 50) % 5],
-            extra={HOSTILE[1]: HOSTILE[2]},
-        )
-        for i in range(100)
-    )
-    source = Source("manifest", Path("x"))
-    dataset = create_dataset(workspace, "hostile", samples, HOSTILE, source, workspace.path, {HOSTILE[1]: pa.string()})
-    run = synthetic.begin(workspace, dataset, "hostile", 100)
-    table = synthetic.part(run.shards[0], synthetic.draw(run.shards[0], 5, 0), run.signals)
-    reasons = pa.array([HOSTILE[1] if reason else None for reason in table["reason"].to_pylist()], pa.string())
-    table = table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
-    write_part(run, run.shards[0], table)
-    publish(run, dataset, {})
+    add_hostile(workspace)
     return workspace
 
 

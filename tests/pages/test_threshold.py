@@ -19,11 +19,15 @@ def scores():
     return np.concatenate([synthetic.draw(shard, CLASSES, 0).signals["mimic"] for shard in shards])
 
 
+def unit(app, words):
+    """The number field whose label begins with these words."""
+    return next(field for field in app.number_input if field.label.startswith(words))
+
+
 def units(app):
     """The line as its four widgets show it."""
-    slider = app.slider(key="state: slider").value
-    count, share, score = (app.number_input(key=f"state: {unit}").value for unit in ("count", "share", "score"))
-    return slider, count, share, score
+    fields = ("Kept, samples", "Kept, %", "Lowest kept")
+    return app.slider[0].value, *(unit(app, words).value for words in fields)
 
 
 def assert_shows(app, scores, kept):
@@ -45,16 +49,16 @@ def test_each_unit_moves_the_others(published, open_page, scores):
     scored = int((~np.isnan(scores)).sum())
     app = open_page(published, "threshold", run="synthetic-1500")
     assert_shows(app, scores, round(0.8 * scored))
-    app.slider(key="state: slider").set_value(1000).run()
+    app.slider[0].set_value(1000).run()
     assert_shows(app, scores, 1000)
-    app.number_input(key="state: count").set_value(1200).run()
+    unit(app, "Kept, samples").set_value(1200).run()
     assert_shows(app, scores, 1200)
-    app.number_input(key="state: share").set_value(50.0).run()
+    unit(app, "Kept, %").set_value(50.0).run()
     assert_shows(app, scores, round(scored / 2))
-    app.number_input(key="state: score").set_value(0.01).run()
+    unit(app, "Lowest kept").set_value(0.01).run()
     assert_shows(app, scores, int((scores >= 0.01).sum()))
     assert address(app, "keep") == str((scores >= 0.01).sum())
-    app.slider(key="state: slider").set_value(0).run()
+    app.slider[0].set_value(0).run()
     assert metrics(app)[KEPT] == "0"
     assert not app.exception
 
@@ -74,7 +78,7 @@ def test_saving_a_line(copy, open_page, scores):
     assert (scores >= saved.rule["threshold"]).sum() == 900 == saved.counts["kept"]
     assert "**strict**" in words(app)
     # the same name for another line is refused, unless it is to be replaced
-    app.slider(key="state: slider").set_value(800).run()
+    app.slider[0].set_value(800).run()
     app.button[0].click().run()
     assert "'strict' is there with another rule" in words(app).replace("\\", "")
     assert load_filter(copy, "strict").counts["kept"] == 900

@@ -1,0 +1,141 @@
+"""The app as a person uses it, in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from mimic.workspace.filters import load_filter
+from tests.browser.conftest import serving, settle
+
+pytestmark = pytest.mark.browser
+RUN = "synthetic-900"
+
+
+def title(page: Page, words: str) -> None:
+    expect(page.get_by_role("heading", name=words, exact=True, level=1)).to_be_visible()
+    settle(page)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def count(page: Page) -> int:
+    """How many samples Explore says there are."""
+    said = page.get_by_text(re.compile(r"^[\d,]+ samples")).first.inner_text()
+    return int(said.split()[0].replace(",", ""))
+
+
+def brush(page: Page, start: float, stop: float) -> None:
+    """Drag over the bars, from one share of their width to another."""
+    box = page.locator(".nsewdrag").first.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + stop * box["width"], y, steps=8)
+    page.mouse.up()
+
+
+def metric(page: Page, label: str) -> str:
+    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text()
+
+
+def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspace):
+    page = visit(served)
+    title(page, "Overview")
+    expect(page.get_by_text("Reference check", exact=True)).to_be_visible()
+
+    # brush the histogram: the gallery and the address follow
+    page.get_by_role("link", name="Explore", exact=True).click()
+    title(page, "Explore")
+    expect(page.get_by_text(re.compile(r"^89\d samples"))).to_be_visible()
+    everything = count(page)
+    page.wait_for_selector(".points path")
+    settle(page)
+    brush(page, 0.0, 0.4)
+    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
+    settle(page)
+    brushed = count(page)
+    assert 0 < brushed < everything
+    assert "high=" in page.evaluate("location.href")
+    assert "low=" not in page.evaluate("location.href")  # from the open end
+
+    # open a sample, go back: the brush is still there
+    tile = page.locator("a.tile").first
+    tile.focus()
+    tile.press("Enter")
+    title(page, "Sample")
+    assert "sample=" in page.evaluate("location.href")
+    expect(page.get_by_role("img", name=re.compile("class"))).to_be_visible()
+    page.go_back()
+    title(page, "Explore")
+    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
+    assert count(page) == brushed
+
+    # move the threshold and save it
+    page.get_by_role("link", name="Threshold", exact=True).click()
+    title(page, "Threshold")
+    before = metric(page, "Kept")
+    slider = page.get_by_role("slider")
+    slider.focus()
+    for _ in range(5):
+        slider.press("ArrowLeft")
+    kept = str(int(before) - 5)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text(kept)
+    settle(page)
+    assert f"keep={kept}" in page.evaluate("location.href")
+    page.get_by_label("Save as").fill("from-the-browser")
+    page.get_by_label("Save as").press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Save this line").click()
+    expect(page.get_by_text("from-the-browser").first).to_be_visible()
+    settle(page)
+    assert load_filter(workspace, "from-the-browser").counts["kept"] == int(kept)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert len(lines) == 901
+
+    # compare, then open the same view again by its address
+    page.get_by_role("link", name="Compare", exact=True).click()
+    title(page, "Compare")
+    page.get_by_role("combobox", name="Signal B").click()
+    page.get_by_role("option", name="margin").click()
+    expect(page.get_by_text("B: margin")).to_be_visible()
+    settle(page)
+    again = visit(page.evaluate("location.href"))
+    title(again, "Compare")
+    expect(again.get_by_text("B: margin")).to_be_visible()
+    for label in ("Same decision", "Only A drops", "Both drop"):
+        assert metric(again, label) == metric(page, label)
+
+
+def test_back_undoes_a_step(visit, served):
+    page = visit(f"{served}/threshold?dataset={RUN}&run={RUN}&keep=500")
+    title(page, "Threshold")
+    page.get_by_role("slider").focus()
+    page.get_by_role("slider").press("ArrowRight")
+    expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text("501")
+    settle(page)
+    page.go_back()
+    expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text("500")
+
+
+def test_hostile_words_stay_words(visit, served):
+    """Names full of markup neither draw it nor fetch what it names: the fixture sees every request."""
+    for name in ("", "explore?split=class", "sample?sample=1"):
+        mark = "&" if "?" in name else "?"
+        page = visit(f"{served}/{name}{mark}dataset=hostile&run=hostile")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        settle(page)
+        assert page.locator("img[src*=example]").count() == 0
+        assert page.locator("a[href*=javascript]").count() == 0
+
+
+@pytest.mark.parametrize("name", ["overview", "explore", "sample"])
+def test_a_new_servers_first_visitor_may_come_by_any_link(visit, workspace, name):
+    """To that visitor Streamlit runs a page's file without app.py (its old convention), which must not show."""
+    with serving(workspace.path) as base:
+        page = visit(f"{base}/{name}?dataset={RUN}&run={RUN}&signal=margin")
+        title(page, name.capitalize() or "Overview")
+        expect(page.get_by_test_id("stSidebar")).to_have_count(0)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.get_by_role("combobox", name="Signal", exact=True)).to_have_value("margin")
