@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from mimic.cli import datasets, looking, scoring, serving
+from mimic.cli import datasets, filtering, looking, scoring, serving, signals
 from mimic.errors import MimicError
 
 # In the order of --help.
@@ -20,6 +20,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "score": scoring.score,
     "runs": looking.runs,
     "show": looking.show,
+    "audit": filtering.audit,
+    "export": filtering.export,
     "app": serving.app,
     "demo": serving.demo,
 }
@@ -34,6 +36,7 @@ app = typer.Typer(
 )
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(signals.signal, name="signal")
 
 
 def main() -> None:

@@ -184,6 +184,12 @@ class Decisions:
             schema=DECIDED,
         )
 
+    def skipped(self, source: str) -> set[int]:
+        """Samples that somebody skipped, coming from this source, and that nobody decided coming from it."""
+        query = _standing(self._content).where(_EVENTS.c.action == "skip", _EVENTS.c.source == source)
+        decided = set(self.decided(source)["sample"].to_pylist())
+        return {int(row["sample"]) for row in self._database.rows(query)} - decided
+
     def counts(self) -> dict[str, int]:
         """How many samples stand as keep, drop and relabel."""
         latest = _latest(self._content).subquery()

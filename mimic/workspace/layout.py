@@ -32,8 +32,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 def check_name(kind: str, name: str) -> str:
     """The name itself, if it is safe as a file name everywhere; `kind` is what the sentence calls it."""
     if not _NAME.fullmatch(name) or len(name) > 100:
+        article = "an" if kind[0] in "aeiou" else "a"
         raise MimicError(
-            f"{name!r} cannot name a {kind}: use letters, digits, '.', '_' and '-', "
+            f"{name!r} cannot name {article} {kind}: use letters, digits, '.', '_' and '-', "
             "not starting with a dot, at most 100 characters"
         )
     return name

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.reports.exports.tables import original
+from mimic.workspace.spreadsheets import original
 
 if TYPE_CHECKING:
     import torch

@@ -6,23 +6,17 @@ relabelled), score (empty where not scored), kept, decision (keep, drop or relab
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from mimic.reports.exports.job import Job
+from mimic.workspace.spreadsheets import harmless
 
 COLUMNS = ("sample", "id", "path", "label", "given_label", "score", "kept", "decision")
-
-# What makes a spreadsheet take a text for a formula (OWASP's list, with the full-width signs), and the apostrophe that
-# marks such a text as text, so that an apostrophe of the user's own is told from ours.
-_FORMULA = "^[=+\\-@\\t\\r\\n'＝＋－＠]"
 
 
 def write_parquet(job: Job, target: Path) -> None:
@@ -57,27 +51,5 @@ def _harmless(table: pa.Table) -> pa.Table:
     """The same table with every text that could be a formula marked as text."""
     for place, column in enumerate(table.schema):
         if pa.types.is_string(column.type):
-            texts = table.column(place)
-            marked = pc.binary_join_element_wise(pa.scalar("'"), texts, pa.scalar(""))
-            risky = pc.fill_null(pc.match_substring_regex(texts, _FORMULA), False)
-            table = table.set_column(place, column, pc.if_else(risky, marked, texts))
+            table = table.set_column(place, column, harmless(table.column(place)))
     return table
-
-
-def harmless(text: str) -> str:
-    """One text as `write_csv` writes it."""
-    return str(pc.if_else(pc.match_substring_regex(pa.scalar(text), _FORMULA), "'" + text, text).as_py())
-
-
-def original(text: str) -> str:
-    """The text that `write_csv` was given."""
-    return text.removeprefix("'")
-
-
-def rows_to_csv(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A small table of texts as CSV, with the same care."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([harmless(cell) for cell in row] for row in rows)
-    return out.getvalue()

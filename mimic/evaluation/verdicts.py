@@ -1,0 +1,99 @@
+"""From an audit's draw and people's verdicts to what they say of any line of its signal."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from mimic.errors import MimicError
+from mimic.evaluation.audit import Judgement, ZoneVerdicts, judge
+from mimic.workspace.audits import Audit
+from mimic.workspace.decisions import Decisions
+from mimic.workspace.queries.audit import counts_between, rows_of, scores_of
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.spreadsheets import original
+
+Verdict = Literal["good", "bad", "unsure"]
+
+
+def recorded(decisions: Decisions, audit: Audit) -> dict[int, Verdict]:
+    """The verdicts given on the Audit page so far, by sample."""
+    decided = decisions.decided(audit.source).to_pylist()
+    verdicts: dict[int, Verdict] = dict.fromkeys(decisions.skipped(audit.source), "unsure")
+    return verdicts | {row["sample"]: "good" if row["action"] == "keep" else "bad" for row in decided}
+
+
+def judge_lines(
+    published: Published, audit: Audit, verdicts: Mapping[int, Verdict], lines: Sequence[float]
+) -> list[Judgement]:
+    """What the verdicts say of each of some lines (kept ⇔ score ≥ line).
+
+    Args:
+        published: the audit's run.
+        verdicts: verdict by sample, all of samples that the audit drew.
+        lines: scores, in any order.
+    """
+    zones = _zones(published, audit, verdicts)
+    return [judge(zones, _below(published, audit, line), line) for line in lines]
+
+
+def to_judge(published: Published, audit: Audit) -> pd.DataFrame:
+    """What people are handed: columns id, path, label, verdict (empty), in an order that tells nothing of the score."""
+    rows = rows_of(published, audit.samples)
+    return rows[["id", "path", "label"]].assign(verdict="")
+
+
+def read_verdicts(path: Path, published: Published, audit: Audit) -> dict[int, Verdict]:
+    """Verdicts from a CSV with columns id and verdict: good, bad, unsure, or nothing where nobody looked yet.
+
+    Raises:
+        MimicError: no such file or columns; another word; an id that the audit did not draw.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MimicError(f"{path} cannot be read as CSV ({error}): give the file with the verdicts") from None
+    if not rows or not {"id", "verdict"} <= rows[0].keys():
+        raise MimicError(f"{path} needs the columns id and verdict, and a row a sample")
+    drawn = rows_of(published, audit.samples)
+    samples = {name: int(number) for number, name in zip(drawn["sample"], drawn["id"], strict=True)}
+    verdicts: dict[int, Verdict] = {}
+    for number, row in enumerate(rows, 2):
+        word = (row["verdict"] or "").strip().lower()
+        sample = samples.get(original(row["id"]))
+        if sample is None:
+            raise MimicError(
+                f"row {number} of {path} has the id {row['id']!r}, which audit {audit.name} did not draw: "
+                "only a random draw can be judged, so fill in the file that `mimic audit --draw` wrote"
+            )
+        if word and word not in ("good", "bad", "unsure"):
+            raise MimicError(f"row {number} of {path} says {row['verdict']!r}: a verdict is good, bad, unsure or empty")
+        if word:
+            verdicts[sample] = word  # type: ignore[assignment]
+    return verdicts
+
+
+def _zones(published: Published, audit: Audit, verdicts: Mapping[int, Verdict]) -> list[ZoneVerdicts]:
+    zones = []
+    for zone in audit.zones:
+        sure = [sample for sample in zone.samples if verdicts.get(sample, "unsure") != "unsure"]
+        unsure = [sample for sample in zone.samples if verdicts.get(sample) == "unsure"]
+        bad = np.array([verdicts[sample] == "bad" for sample in sure], dtype=np.bool_)
+        scores = scores_of(published, audit.signal, [*sure, *unsure])
+        zones.append(ZoneVerdicts(zone.size, scores[: len(sure)], bad, scores[len(sure) :]))
+    return zones
+
+
+def _below(published: Published, audit: Audit, line: float) -> list[int]:
+    """Samples of each zone that score below the line, exactly."""
+    edges = [-math.inf, *(zone.span[1] for zone in audit.zones)]
+    cut = sorted({*edges, line})
+    counts = dict(zip(cut, np.cumsum([0, *counts_between(published, audit.signal, cut)]).tolist(), strict=True))
+    return [counts[min(max(line, low), high)] - counts[low] for low, high in (zone.span for zone in audit.zones)]
