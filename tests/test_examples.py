@@ -6,8 +6,15 @@ import doctest
 import importlib
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from mimic.losses import LOSSES
+from mimic.models.build import SPECS
+from mimic.models.scope import SCOPES
+from mimic.models.small import SMALL
+from mimic.scores.differentiate import Method
 
 ROOT = Path(__file__).resolve().parents[1]
 WITH_EXAMPLES = sorted(
@@ -30,3 +37,9 @@ def test_the_library_page() -> None:
     assert len(blocks) >= 5
     for block in blocks:
         exec(compile(block, "docs/library.md", "exec"), namespace)
+
+
+def test_every_spec_scope_method_and_loss_is_on_the_models_page() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    names = [*SCOPES, *get_args(Method)[1:], *LOSSES, *(f"{prefix}:" for prefix in SPECS), *SMALL]
+    assert [name for name in names if name not in text] == []
