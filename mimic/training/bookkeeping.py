@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from mimic.training.layers import Budget, Entry, UnknownLayer, change, made, rule_for
+from mimic.training.layers import Budget, Entry, UnknownLayer, change, made, result_of, rule_for
 from mimic.training.slope import gradients_by
 from mimic.training.target import Aim
 from mimic.training.watch import Call
@@ -34,7 +34,7 @@ class BookKeeping:
         parameters: the scope's, by name.
 
     Attributes:
-        layers: names of the layers to watch.
+        layers: names of the layers to watch, each with the submodule that is given its result (see `result_of`) or "".
         spread: names of the parameters to spread over the batch.
 
     Raises:
@@ -50,7 +50,8 @@ class BookKeeping:
             if id(each) in self._names:
                 owner, _, local = path.rpartition(".")
                 self._add(owner, local, path, each)
-        self.layers, self.spread = list(self._local), list(self._spread)
+        self.layers = {name: result_of(module.get_submodule(name)) for name in self._local}
+        self.spread = list(self._spread)
 
     @property
     def batch_normalised(self) -> bool:

@@ -46,7 +46,7 @@ class HeadSlope:
         assert target.head is not None
         self.head: str = target.head
         self.reason = f"closed form, because the scope lies in the final linear layer {self.head!r}"
-        self.watch = Watch(target.module, [self.head], forwards)
+        self.watch = Watch(target.module, {self.head: ""}, forwards)
         self.loss_slope = LossSlope(coupled)
 
     def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool = True) -> Tensor:

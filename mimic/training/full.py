@@ -134,7 +134,7 @@ class FullSlope:
 
     def _make_watch(self, spread: bool) -> Watch:
         """Spreading a parameter may not agree with a model, so nothing is spread in the user's own first pass."""
-        layers, names = (self._book.layers, self._book.spread) if self._book else ([], [])
+        layers, names = (self._book.layers, self._book.spread) if self._book else ({}, [])
         return Watch(self._target.module, layers, self._forwards, names if spread else [], replay=True)
 
     def _settle(self, method: str, reason: str) -> None:

@@ -72,7 +72,18 @@ def rule_for(layer: nn.Module) -> Rule:
             if fits(layer):
                 return rule
             break
+    if type(layer).__name__ in _SCALES and len(list(layer.parameters())) == 1:
+        return scaling
     raise UnknownLayer(f"the book-keeping does not know {type(layer).__name__} in this form")
+
+
+def result_of(layer: nn.Module) -> str:
+    """The layer's own submodule that is given what the rule speaks of; empty where that is the layer's output.
+
+    timm's normalisations drop and activate in the same layer (BatchNormAct2d and its kin).
+    """
+    children = dict(layer.named_children())
+    return "drop" if isinstance(layer, _NORMALISATIONS) and {"drop", "act"} <= children.keys() else ""
 
 
 def combine(entries: Sequence[Entry]) -> Entry:
@@ -98,6 +109,8 @@ def change(layer: Any, given: Tensor, v: dict[str, Tensor]) -> Tensor:
         given: its input.
         v: by the layer's own names; what is missing does not move.
     """
+    if type(layer).__name__ in _SCALES:
+        return given * _along(layer, next(iter(v.values())))
     weight, bias = v.get("weight"), v.get("bias")
     if isinstance(layer, nn.Embedding):
         assert weight is not None
@@ -201,6 +214,12 @@ def frozen_statistics(
     )
 
 
+def scaling(layer: Any, given: Tensor, delta: Tensor, v: dict[str, Tensor], samples: int, budget: Budget) -> Entry:
+    """y = γ x: the layer scale of timm and transformers."""
+    ((name, tensor),) = v.items()
+    return made(name, _reduced(delta * given, tensor.shape, samples, not _SCALES[type(layer).__name__]), tensor)
+
+
 def normalised(layer: Any, x: Tensor) -> Tensor:
     """x̂: what a normalisation multiplies by its weight."""
     if isinstance(layer, nn.LayerNorm):
@@ -252,6 +271,11 @@ def _reduced(values: Tensor, shape: torch.Size, samples: int, last_axes: bool) -
     return per_row.reshape(samples, -1, *shape).sum(dim=1)
 
 
+def _along(layer: nn.Module, parameter: Tensor) -> Tensor:
+    """A layer scale's parameter in the shape that multiplies its input."""
+    return parameter.view(1, -1, 1, 1) if _SCALES[type(layer).__name__] else parameter
+
+
 def _always(layer: nn.Module) -> bool:
     return True
 
@@ -263,6 +287,10 @@ def _zero_padded(layer: Any) -> bool:
 def _plain_table(layer: nn.Embedding) -> bool:
     return layer.max_norm is None and not layer.scale_grad_by_freq and not layer.sparse
 
+
+_NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+# Layer scales by name, so that neither timm nor transformers is needed: whether the parameter runs along the channels.
+_SCALES = {"LayerScale": False, "LayerScale2d": True, "Dinov2LayerScale": False}
 
 # kinds of layer, what such a layer must be like, and the rule: the first that fits
 RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], bool], Rule], ...] = (

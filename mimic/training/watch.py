@@ -6,7 +6,7 @@ Hooks only look. What they keep is dropped at the next forward pass or when it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Watch:
 
     Args:
         module: the model.
-        layers: names of the layers to watch.
+        layers: names of the layers to watch; each with the name of its own submodule that is given its result, or with
+            an empty one where the result is its output.
         forwards: how many forward passes make one batch's losses: 2 for two views. Older ones are dropped.
         spread: names of parameters (first dimension 1) that each forward pass gets as a view, one row a sample.
         replay: keep the random state of each pass, so that it can be run again with the same dropout.
@@ -72,26 +74,23 @@ class Watch:
     def __init__(
         self,
         module: nn.Module,
-        layers: Iterable[str] = (),
+        layers: Mapping[str, str] | None = None,
         forwards: int = 1,
         spread: Iterable[str] = (),
         replay: bool = False,
     ) -> None:
         self._module = module
-        self._layers = {name: module.get_submodule(name) for name in layers}
+        self._layers = {name: module.get_submodule(name) for name in layers or {}}
+        self._given: dict[str, Tensor] = {}  # to a layer that has not come to its result yet
         self._kept = forwards
         self._spread = list(spread)
         self._replay = replay
         self._passes: list[Forward] = []
         self._swapped: list[tuple[dict[str, Any], str, nn.Parameter]] = []
-        self._handles = [
-            module.register_forward_pre_hook(_Hook(self._begin), with_kwargs=True),
-            *(
-                each.register_forward_hook(_Hook(self._record(name)), with_kwargs=True)
-                for name, each in self._layers.items()
-            ),
-            module.register_forward_hook(_Hook(self._end), always_call=True),
-        ]
+        self._handles = [module.register_forward_pre_hook(_Hook(self._begin), with_kwargs=True)]
+        for name, inner in (layers or {}).items():
+            self._handles += self._watch_inside(name, inner) if inner else self._watch_output(name)
+        self._handles.append(module.register_forward_hook(_Hook(self._end), always_call=True))
 
     def take(self) -> list[Forward]:
         """The passes since the last time, oldest first; they are forgotten here."""
@@ -128,15 +127,37 @@ class Watch:
             self._swapped.append((held, name, parameter))
             held[name] = view  # type: ignore[assignment]  # as torch.func.functional_call does it
 
-    def _record(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]:
-        def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if layer is not self._layers[name] or not torch.is_grad_enabled() or not _differentiable(output):
-                return
-            if not self._passes:  # a part of the model is called by itself, e.g. its image tower
-                self._passes.append(Forward())
-            self._passes[-1].calls.append(Call(name, _first_tensor(args, kwargs).detach(), _output(output)))
+    def _watch_output(self, name: str) -> list[RemovableHandle]:
+        watched = self._layers[name]
 
-        return record
+        def after(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if layer is watched:
+                self._record(name, _first_tensor(args, kwargs), output)
+
+        return [watched.register_forward_hook(_Hook(after), with_kwargs=True)]
+
+    def _watch_inside(self, name: str, inner: str) -> list[RemovableHandle]:
+        watched, receiver = self._layers[name], self._layers[name].get_submodule(inner)
+
+        def before(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if layer is watched:
+                self._given[name] = _first_tensor(args, kwargs)
+
+        def received(layer: nn.Module, args: tuple[Any, ...]) -> None:
+            if layer is receiver and name in self._given:
+                self._record(name, self._given.pop(name), args[0])
+
+        return [
+            watched.register_forward_pre_hook(_Hook(before), with_kwargs=True),
+            receiver.register_forward_pre_hook(_Hook(received)),
+        ]
+
+    def _record(self, name: str, given: Tensor, output: Any) -> None:
+        if not torch.is_grad_enabled() or not _differentiable(output):
+            return
+        if not self._passes:  # a part of the model is called by itself, e.g. its image tower
+            self._passes.append(Forward())
+        self._passes[-1].calls.append(Call(name, given.detach(), _output(output)))
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
         while self._swapped:

@@ -133,6 +133,34 @@ def test_every_layer_that_is_known() -> None:
     assert isinstance(model._parameters["token"], nn.Parameter)
 
 
+def test_layers_of_timm_and_transformers() -> None:
+    """Scales of their own, and normalisations that activate in the same layer."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+
+    class Theirs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 8, 3)
+            self.batch = timm.layers.BatchNormAct2d(8)
+            self.group = timm.layers.GroupNormAct(8, 2, act_layer=nn.SiLU)
+            self.plane = timm.layers.LayerScale2d(8, init_values=0.5)
+            self.line = timm.layers.LayerScale(8, init_values=0.5)
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.plane(self.group(self.batch(self.conv(x))))
+            return self.head(self.line(x.flatten(2).mean(dim=2)))
+
+    model = Theirs().double().eval()
+    model.batch.running_mean.normal_()
+    images, labels = torch.randn(6, 1, 12, 12).double(), torch.randint(5, (6,))
+    reweight = check(model, nearby(model), lambda m: one_hot_loss(m, images, labels))
+    assert reweight.method == "backward", reweight.reason
+    doubled = check(model, nearby(model), lambda m: one_hot_loss(m, images, labels), method="double")
+    assert doubled.method == "double"
+
+
 class Unknown(nn.Module):
     """Multi-head attention uses its weights behind its layers' backs; a scale of its own belongs to no layer."""
 
