@@ -23,6 +23,19 @@ chosen = frame.look("overview", "Overview")
 workspace, colours = frame.the_workspace(), frame.colours()
 
 
+def made_by(run: Run) -> str:
+    """Model, reference, scope and method of a run, in one line."""
+    facts = run.facts
+    model, reference, direction = (facts.get(name) or {} for name in ("model", "reference", "direction"))
+    words = [f"model {model.get('spec', '–')}", f"reference {reference.get('name', '–')}"]
+    words.append(
+        f"scope {facts.get('scope', '–')}"
+        + (f" ({text.count(n)} parameters)" if (n := direction.get("parameters")) else "")
+    )
+    words.append(f"method {facts.get('method', '–')}")
+    return text.markdown(" · ".join(words), 400)
+
+
 def unfinished(run: Run) -> None:
     """A run that is not published: how far it is, and what to do about it."""
     told = progress(run)
@@ -116,13 +129,14 @@ with left.container(border=True, height="stretch"):
             delta=f"± {text.score(check['mean_high'] - check['mean'], 2)}",
             delta_color="off",
             delta_arrow="off",
-            help="With its 95 % interval, in loss per unit of weight distance",
+            help="With its 95% interval, in loss per unit of weight distance",
         )
         numbers[1].metric("Above 0", text.percent(check["positive_share"], 0))
         numbers[2].metric("‖v‖", text.score(check["norm"], 3), help="Weight distance from start to reference")
         numbers[3].metric("cos(−ḡ, v)", text.score(check["cosine"], 3), help="Of the mean gradient and the direction")
     else:
         st.caption("This run has no reference check.")
+    st.caption(made_by(run))
 with right.container(border=True, height="stretch"):
     if published.has_truth:
         st.markdown("**Which signal finds the wrong labels?**")
@@ -165,7 +179,8 @@ st.dataframe(
             "Lowest": summary["low"],
             "Highest": summary["high"],
             "Above 0": 100 * summary["positive"],
-            "Meaning": [meanings.get(name, "") for name in summary["signal"]],
+            # runs of older versions do not say
+            **({"Meaning": [meanings.get(name, "") for name in summary["signal"]]} if meanings else {}),
         }
     ),
     hide_index=True,
@@ -174,7 +189,7 @@ st.dataframe(
         **{
             name: st.column_config.NumberColumn(name, format="%.4g") for name in ("Mean", "Median", "Lowest", "Highest")
         },
-        "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f %%"),
+        "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f%%"),
         "Meaning": st.column_config.TextColumn("Meaning", width="large"),
     },
     alt="Summary of every signal",

@@ -29,13 +29,13 @@ def score(value: float | None, significant: int = 4) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share of 0 … 1 as ``73.4 %``; a dash where there is none. Only a true 0 or 1 shows as 0 or 100."""
+    """A share of 0 … 1 as ``73.4%``; a dash where there is none. Only a true 0 or 1 shows as 0 or 100."""
     if share is None or math.isnan(share):
         return "–"
     shown, step = 100 * share, 10.0**-digits
     if 0 < share < 1:
         shown = min(max(shown, step), 100 - step)
-    return f"{shown:.{digits}f} %".replace("-", _MINUS)
+    return f"{shown:.{digits}f}%".replace("-", _MINUS)
 
 
 def duration(seconds: float | None) -> str:

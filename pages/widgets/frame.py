@@ -19,7 +19,15 @@ from mimic.workspace.queries.connection import Published
 from pages.widgets import state
 
 ASSETS = Path(__file__).parents[1] / "assets"
-PAGES = {"Overview": "overview", "Explore": "explore", "Threshold": "threshold", "Compare": "compare"}
+PAGES = {
+    "Overview": "overview",
+    "Explore": "explore",
+    "Threshold": "threshold",
+    "Compare": "compare",
+    "Review": "review",
+    "Audit": "audit",
+    "Export": "export",
+}
 
 
 @dataclass(frozen=True)
@@ -111,15 +119,20 @@ def nothing_yet(workspace: Workspace) -> None:
     commands(workspace)
 
 
+def where(workspace: Workspace) -> str:
+    """How a command names this workspace: nothing if it is the usual one."""
+    return "" if workspace.path == DEFAULT else f" --workspace {shlex.quote(str(workspace.path))}"
+
+
 def commands(workspace: Workspace) -> None:
     """Commands that import and score, to copy; they name this workspace."""
-    where = f" --workspace {shlex.quote(str(workspace.path))}" if workspace.path != DEFAULT else ""
+    place = where(workspace)
     st.markdown("**Try it on the sample data** (from a clone of the repository)")
-    st.code(f"mimic demo{where}", language="bash")
+    st.code(f"mimic demo{place}", language="bash")
     st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")
     st.code(
-        f"mimic import PATH --dataset NAME{where}\n"
-        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{where}",
+        f"mimic import PATH --dataset NAME{place}\n"
+        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
         language="bash",
     )
 

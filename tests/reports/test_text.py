@@ -28,7 +28,7 @@ def test_a_score_is_shown_to_four_digits(value):
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(0, "0.0 %"), (1, "100.0 %"), (0.734, "73.4 %"), (1e-9, "0.1 %"), (1 - 1e-9, "99.9 %"), (math.nan, "–")],
+    [(0, "0.0%"), (1, "100.0%"), (0.734, "73.4%"), (1e-9, "0.1%"), (1 - 1e-9, "99.9%"), (math.nan, "–")],
 )
 def test_shares_are_nought_or_all_only_where_they_are(share, shown):
     assert text.percent(share) == shown

@@ -1,0 +1,100 @@
+"""Takes the pictures of the app in docs/screenshots: every page on the sample data, light and dark.
+
+    python -m docs.screenshots [--workspace W]      W is scored by `mimic demo --no-app --workspace W` first
+
+Needs Chromium and playwright, as the browser tests do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from mimic.runs.launch import app_file, free_port
+
+HERE = Path(__file__).parent
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+PAGES = {
+    "overview": ("/", 1130),
+    "explore": ("/explore?split=truth&order=lowest", 1130),
+    "threshold": ("/threshold?keep=2400", 1130),
+    "compare": ("/compare?signal_b=ref_logprob&keep=2400", 1330),
+    "sample": ("/sample?sample={sample}", 900),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--sample", type=int, default=168, help="whose own page is shown")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        workspace = asked.workspace or Path(made) / "workspace"
+        demo = [sys.executable, "-m", "mimic.cli", "demo", "--no-app", "--workspace", str(workspace)]
+        subprocess.run(demo, check=True)
+        with serving(workspace) as base, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            for theme in ("light", "dark"):
+                for name, (address, height) in PAGES.items():
+                    picture = HERE / "screenshots" / f"{name}-{theme}.png"
+                    take(browser, base + address.format(sample=asked.sample), theme, height, picture)
+                    print(f"{picture.relative_to(HERE.parent)}  {picture.stat().st_size / 1000:.0f} kB")
+
+
+@contextmanager
+def serving(workspace: Path) -> Iterator[str]:
+    """A server of the app on a workspace; its address."""
+    port = free_port(8600)
+    command = [sys.executable, "-m", "streamlit", "run", str(app_file()), "--server.port", str(port)]
+    environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.resolve())}
+    server = subprocess.Popen(command, cwd=app_file().parent, env=environment, stdout=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{base}/_stcore/health")
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield base
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> None:
+    """One picture, 1280 pixels wide."""
+    context = browser.new_context(viewport={"width": 1280, "height": height}, color_scheme=theme)
+    page = context.new_page()
+    page.goto(url)
+    settle(page)
+    picture.parent.mkdir(exist_ok=True)
+    page.screenshot(path=picture)
+    context.close()
+    with Image.open(picture) as image:
+        image.convert("RGB").save(picture, optimize=True)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page is drawn: the script has ended, nothing on it is stale, figures and tiles are there."""
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
+        " && document.querySelector('h1') && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')",
+        timeout=60_000,
+    )
+    time.sleep(2.5)  # canvases and figures draw after that, and say nothing when they have
+
+
+if __name__ == "__main__":
+    main()

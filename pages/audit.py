@@ -1,0 +1,99 @@
+"""Audit: from a few blind verdicts on random samples, how good a filter is, with intervals that cover."""
+
+import streamlit as st
+
+from mimic.evaluation import verdicts as judged
+from mimic.evaluation.audit import Interval, quotas
+from mimic.filters.rules import read_rule
+from mimic.reports import figures, text
+from mimic.workspace.audits import begin_audit, list_audits
+from mimic.workspace.decisions import Decisions
+from mimic.workspace.filters import list_filters
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.review import candidates
+from mimic.workspace.queries.threshold import line_at
+from pages.widgets import frame, judge, state
+
+IN_HAND = 8
+
+chosen = frame.choose("audit", "Audit")
+decisions, colours = Decisions(chosen.workspace, chosen.dataset), frame.colours()
+found = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
+if not found:
+    st.info("No filter of this data set is saved yet: choose a line and save it first.", icon=":material/info:")
+    st.page_link(
+        "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
+    )
+    state.leave("audit", chosen.address)
+    st.stop()
+with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    name = st.selectbox(
+        "Filter", list(found), key=state.one_of("filter", list(found)), format_func=text.plain, width=260
+    )
+    who = judge.person()
+    asked = st.number_input("Samples to judge", 10, 100_000, 200, 10, key="asked", width=150)
+    draw = st.button("Draw", icon=":material/casino:", key="draw")
+rule = read_rule(found[name].rule)
+published = Published.of(chosen.workspace.run(rule.run), chosen.dataset)
+if draw:
+    line = line_at(published, rule.signal, rule.threshold)
+    numbers = quotas(line.dropped, line.kept, int(asked))
+    begin_audit(chosen.workspace, name, published, rule.signal, rule.threshold, numbers)
+audit = next((one for one in list_audits(chosen.workspace, published.run) if one.name == name), None)
+if audit is None:
+    st.info(
+        "Nothing is drawn for this filter yet. Half of the samples come from what it drops, half from what it keeps; "
+        "they are judged in a random order, without their scores.",
+        icon=":material/casino:",
+    )
+    state.leave("audit", chosen.address | {"filter": name})
+    st.stop()
+desk = judge.Desk(chosen, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
+
+
+def result(title: str, share: Interval, more: int | None, meaning: str) -> None:
+    """One share with its interval, and what would narrow it."""
+    st.metric(title, f"{text.percent(share.low, 0)} – {text.percent(share.high, 0)}", border=True, help=meaning)
+    hint = (
+        "within ±5 points" if more == 0 else f"±5 points: {'far' if more is None else text.count(more)} more verdicts"
+    )
+    st.caption(f"estimate {text.percent(share.estimate)} · {hint}")
+
+
+@st.fragment
+def work() -> None:
+    """The next sample to judge, then what the verdicts say so far."""
+    with frame.sentences():
+        said = judged.recorded(decisions, audit)
+        st.progress(len(said) / len(audit.samples), f"{len(said):,} of {len(audit.samples):,} judged")
+        waiting = [sample for sample in audit.samples if sample not in said]
+        samples = judge.again(decisions.claim(who, waiting, IN_HAND, source=audit.source))
+        if samples:
+            judge.one(desk, candidates(published, audit.signal, samples))
+        else:
+            st.success("Every drawn sample is judged, or in other people's hands.", icon=":material/done_all:")
+            st.button("Undo", icon=":material/undo:", shortcut="U", on_click=judge.undo, args=(desk,))
+
+
+work()
+if st.toggle("Show what the verdicts say", key="results"):
+    said = judged.recorded(decisions, audit)
+    (at_line,) = judged.judge_lines(published, audit, said, [audit.line])
+    st.markdown(text.markdown(at_line.sentence, 400))
+    if at_line.enough:
+        columns = st.columns(3, gap="small")
+        with columns[0]:
+            result("Precision", at_line.precision, at_line.more_for_precision(), "The bad ones among the dropped")
+        with columns[1]:
+            result("Recall", at_line.recall, at_line.more_for_recall(), "The dropped ones among the bad")
+        with columns[2]:
+            result("Bad in all", at_line.bad_share, 0, "The bad ones among all scored samples")
+        table = judged.curve(published, audit, said)
+        st.plotly_chart(
+            figures.audit_curve(table, colours, audit.signal, audit.line),
+            config=figures.CONFIG,
+            key=f"curve {audit.name}",
+            alt="Precision and recall of other lines, with their intervals",
+        )
+    st.caption("An interval holds for a number of verdicts settled beforehand, not for stopping when it looks good.")
+state.leave("audit", chosen.address | {"filter": name})

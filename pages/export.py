@@ -1,0 +1,116 @@
+"""Export: a named filter as files that other tools read, with people's decisions or without."""
+
+import streamlit as st
+
+from mimic.filters.rules import read_rule
+from mimic.reports import exports, text
+from mimic.workspace.decisions import Decisions
+from mimic.workspace.filters import list_filters
+from mimic.workspace.layout import check_name
+from mimic.workspace.queries.connection import Published
+from pages.widgets import frame, state
+
+IMAGES = {"symlink": "Links", "hardlink": "Hard links", "copy": "Copies"}
+
+chosen = frame.choose("export", "Export")
+found = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
+if not found:
+    st.info("No filter of this data set is saved yet: choose a line and save it first.", icon=":material/info:")
+    st.page_link(
+        "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
+    )
+    state.leave("export", chosen.address)
+    st.stop()
+
+# --- what, and as what ----------------------------------------------------------------------------------------------
+left, right = st.columns([3, 2], gap="large")
+with left:
+    name = st.selectbox("Filter", list(found), key=state.one_of("filter", list(found)), format_func=text.plain)
+    form = st.selectbox(
+        "Format",
+        list(exports.FORMATS),
+        key=state.one_of("format", list(exports.FORMATS)),
+        format_func=lambda one: f"{one}: {exports.FORMATS[one].meaning}",
+    )
+    overrule = st.toggle("People's decisions overrule the filter", True, key="overrule")
+    images, shard_size, column = "symlink", 10_000, None
+    if exports.FORMATS[form].images and form != "webdataset":
+        images = st.segmented_control(
+            "Images leave as",
+            list(IMAGES),
+            default="symlink",
+            format_func=IMAGES.get,
+            required=True,
+            key="images",
+            help="Links cost no space; a copy stays when the original moves.",
+        )
+    if form == "webdataset":
+        shard_size = int(st.number_input("Samples a shard", 1, 1_000_000, 10_000, key="shard size"))
+    if form in ("webdataset", "open_clip", "datacomp") and chosen.dataset.columns:
+        what = "uid" if form == "datacomp" else "caption"
+        column = st.selectbox(
+            f"Column with the {what}",
+            chosen.dataset.columns,
+            index=None,
+            placeholder="the usual one, if it is there",
+            format_func=text.plain,
+            key=f"column {what}",
+        )
+saved = found[name]
+rule = read_rule(saved.rule)
+published = Published.of(chosen.workspace.run(rule.run), chosen.dataset)
+people = Decisions(chosen.workspace, chosen.dataset).decided() if overrule else None
+selection = exports.Selection(published, rule, people)
+options = exports.Options(images=images, shard_size=shard_size, column=column)
+counts = selection.counts()
+with right:
+    st.markdown(
+        f"**{text.markdown(name)}** :small[keeps {text.markdown(rule.signal)} ≥ {text.score(rule.threshold)} "
+        f"on run {text.markdown(rule.run)}]"
+    )
+    cards = st.columns(3, gap="small")
+    cards[0].metric(":blue[:material/check:] Kept", text.count(counts["kept"]), border=True)
+    cards[1].metric(":orange[:material/close:] Dropped", text.count(counts["dropped"]), border=True)
+    cards[2].metric(
+        "Not scored", text.count(counts["not_scored"]), border=True, help="Exported as kept, and counted apart"
+    )
+    if overrule:
+        st.caption(
+            f"Decisions turn round {text.count(counts['overruled'])} samples and give "
+            f"{text.count(counts['relabelled'])} another label."
+        )
+
+# --- do it ----------------------------------------------------------------------------------------------------------
+with left, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    state.text("as", f"{name}-{form}")
+    called = st.text_input(
+        "Write as", key=state.key("as"), width=300, help="In the folder `exports` of the workspace"
+    ).strip()
+    overwrite = st.checkbox("Replace an earlier one", key="overwrite")
+    go = st.button("Write", icon=":material/save:", type="primary", key="write")
+if go:
+    with frame.sentences(), st.spinner("Writing …"):
+        path = chosen.workspace.path / "exports" / (check_name("export", called) + exports.FORMATS[form].suffix)
+        written = exports.write_export(selection, path, form, options, overwrite=overwrite)
+        st.success(f"Written: {text.count(written.counts['kept'])} kept.", icon=":material/check:")
+        st.code(f"{written.path}\nsha256 {written.sha256}", language=None)
+        for note in written.notes:
+            st.caption(text.markdown(note))
+        if written.failures:
+            st.warning(
+                f"{text.count(written.failures)} kept samples could not be written; "
+                f"{text.markdown(path.name)}.json says which and why.",
+                icon=":material/error:",
+            )
+        if exports.FORMATS[form].suffix:
+            st.download_button(
+                "Download",
+                path.read_bytes,
+                path.name,
+                icon=":material/download:",
+                key="download",
+                on_click="ignore",
+            )
+st.markdown("**The same from the command line**")
+st.code(f"mimic export {name} --format {form} --out PATH{frame.where(chosen.workspace)}", language="bash")
+state.leave("export", chosen.address | {"filter": name, "format": form})

@@ -1,0 +1,205 @@
+"""Deciding about samples by key: one large image or a grid. Every decision is on the disk before anything is redrawn.
+
+A press decides only what was seen: buttons are keyed by sample, so a press that comes late meets a button that is gone,
+and presses within `GUARD` seconds of drawing are ignored, so that a held or bouncing key decides nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from mimic.reports import text
+from mimic.workspace.decisions import Action, Decisions, Subject
+from mimic.workspace.queries.review import Candidate
+from mimic.workspace.thumbs import thumbnail
+from pages.widgets import state
+from pages.widgets.frame import Chosen, on_change
+
+GUARD = 0.15
+LARGE, TILE, GRID = 512, 160, 12
+
+_focus = st.components.v2.component("mimic-focus", js=(Path(__file__).parent / "focus.js").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where somebody sits and decides.
+
+    Attributes:
+        who: the person's name.
+        source: the rule or audit that brings the samples up.
+        blind: whether score and guesses are hidden.
+        names: what keep and drop are called here.
+    """
+
+    chosen: Chosen
+    decisions: Decisions
+    who: str
+    source: str
+    blind: bool = False
+    names: tuple[str, str] = ("Keep", "Drop")
+
+
+def person() -> str:
+    """The field with the person's name; by default the account's."""
+    if state.key("who") not in st.session_state:
+        st.session_state[state.key("who")] = getpass.getuser()
+    return str(st.text_input("Who decides", key=state.key("who"), width=170, max_chars=80)).strip() or "somebody"
+
+
+def undo(desk: Desk) -> None:
+    """Take back the person's latest decision, and show that sample again."""
+    sample = desk.decisions.undo(desk.who)
+    if sample is None:
+        st.toast("Nothing left to undo.", icon=":material/info:")
+        return
+    desk.decisions.claim(desk.who, [sample])
+    st.session_state["judge: again"] = sample
+    st.session_state["judge: place"] = 0
+
+
+def again(samples: Sequence[int]) -> list[int]:
+    """The samples in hand, one that was taken back first."""
+    back = st.session_state.get("judge: again")
+    return list(samples) if back is None else [back, *(sample for sample in samples if sample != back)]
+
+
+def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
+    """One large image with its keys: K keep, D drop, L relabel, S skip, U undo, arrows to look further."""
+    place = min(st.session_state.get("judge: place", 0), len(candidates) - 1)
+    candidate = candidates[place]
+    picture, side = st.columns([3, 2], gap="large")
+    with picture:
+        _picture(desk.chosen, candidate, LARGE)
+    with side:
+        _words(desk, candidate)
+        keep, drop = desk.names
+        with st.container(horizontal=True, gap="small"):
+            _button(desk, f"{keep}", "K", ":material/check:", lambda: _decide(desk, [candidate], "keep"), candidate)
+            _button(desk, f"{drop}", "D", ":material/close:", lambda: _decide(desk, [candidate], "drop"), candidate)
+            _button(desk, "Relabel", "L", ":material/edit:", lambda: _open_labels(candidate), candidate)
+            _button(desk, "Skip", "S", ":material/skip_next:", lambda: _decide(desk, [candidate], "skip"), candidate)
+            _button(desk, "Undo", "U", ":material/undo:", lambda: undo(desk), candidate)
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                "Back", icon=":material/arrow_back:", shortcut="Left", key=f"back {candidate.sample}", type="tertiary",
+                disabled=place == 0, on_click=_go, args=(place - 1,),
+            )  # fmt: skip
+            st.button(
+                "Look at the next", icon=":material/arrow_forward:", shortcut="Right", key=f"next {candidate.sample}",
+                type="tertiary", disabled=place == len(candidates) - 1, on_click=_go, args=(place + 1,),
+            )  # fmt: skip
+        if st.session_state.get("judge: relabels") == candidate.sample:
+            _labels(desk, candidate)
+        st.text_input("Why (optional)", key=f"why {candidate.sample}", max_chars=500)
+    for following in candidates[place + 1 : place + 4]:  # made now, so that the next key finds them ready
+        thumbnail(desk.chosen.dataset.root, following.path, desk.chosen.workspace.cache_folder, LARGE, enlarge=True)
+    st.session_state["judge: drawn"] = time.monotonic()
+
+
+def grid(desk: Desk, candidates: Sequence[Candidate]) -> None:
+    """A dozen images to pick from; K and D decide about the picked ones."""
+    first = candidates[0]
+    keep, drop = desk.names
+
+    def picked() -> list[Candidate]:
+        return [one for one in candidates if st.session_state.get(f"pick {one.sample}")]
+
+    def pick_all() -> None:
+        for each in candidates:
+            st.session_state[f"pick {each.sample}"] = True
+
+    with st.container(horizontal=True, gap="small"):
+        _button(desk, f"{keep} picked", "K", ":material/check:", lambda: _decide(desk, picked(), "keep"), first)
+        _button(desk, f"{drop} picked", "D", ":material/close:", lambda: _decide(desk, picked(), "drop"), first)
+        _button(desk, "Skip picked", "S", ":material/skip_next:", lambda: _decide(desk, picked(), "skip"), first)
+        _button(desk, "Pick all", "A", ":material/select_all:", pick_all, first)
+        _button(desk, "Undo", "U", ":material/undo:", lambda: undo(desk), first)
+    for start in range(0, len(candidates), 6):
+        for column, candidate in zip(st.columns(6, gap="small"), candidates[start : start + 6], strict=False):
+            with column:
+                _picture(desk.chosen, candidate, TILE)
+                label = text.markdown(candidate.label, 40) if candidate.label is not None else "no label"
+                st.checkbox(label, key=f"pick {candidate.sample}")
+                if not desk.blind:
+                    st.caption(text.score(candidate.score))
+    st.session_state["judge: drawn"] = time.monotonic()
+
+
+def _button(desk: Desk, words: str, shortcut: str, icon: str, act: Callable[[], None], candidate: Candidate) -> None:
+    st.button(
+        words, icon=icon, shortcut=shortcut, key=f"{shortcut} {desk.source} {candidate.sample}",
+        on_click=on_change(_guarded(act)),
+    )  # fmt: skip
+
+
+def _guarded(act: Callable[[], None]) -> Callable[[], None]:
+    def guarded() -> None:
+        if time.monotonic() - st.session_state.get("judge: drawn", 0.0) >= GUARD:
+            act()
+
+    return guarded
+
+
+def _decide(desk: Desk, candidates: Sequence[Candidate], action: Action, label: str | None = None) -> None:
+    if not candidates:
+        st.toast("Pick some first.", icon=":material/info:")
+    for candidate in candidates:
+        subject = Subject(candidate.sample, candidate.id, candidate.label, desk.chosen.run.id, desk.source)
+        why = st.session_state.get(f"why {candidate.sample}", "")
+        desk.decisions.record(desk.who, action, subject, label=label, why=why)
+    st.session_state["judge: again"] = None
+    st.session_state["judge: relabels"] = None
+    st.session_state["judge: place"] = 0
+
+
+def _go(place: int) -> None:
+    st.session_state["judge: place"] = place
+
+
+def _open_labels(candidate: Candidate) -> None:
+    st.session_state["judge: relabels"] = candidate.sample
+
+
+def _labels(desk: Desk, candidate: Candidate) -> None:
+    """The new label: type to find it; the reference's guesses come first."""
+    first = [name for name in candidate.guesses if name != candidate.label]
+    others = [name for name in desk.chosen.dataset.classes if name not in first and name != candidate.label]
+    key = f"label-{candidate.sample}"
+
+    def take() -> None:
+        _decide(desk, [candidate], "relabel", st.session_state[key])
+
+    st.selectbox(
+        "New label", [*first, *others], index=None, key=key, on_change=on_change(take), format_func=text.plain,
+        placeholder="type, Enter takes it",
+    )  # fmt: skip
+    _focus(key="focus", data={"key": key})
+
+
+def _picture(chosen: Chosen, candidate: Candidate, size: int) -> None:
+    image = thumbnail(chosen.dataset.root, candidate.path, chosen.workspace.cache_folder, size, enlarge=True)
+    label = text.plain(candidate.label, 80) if candidate.label is not None else "no label"
+    if image.uri:
+        st.image(image.uri, width="stretch", alt=f"{label}, {text.plain(candidate.id, 80)}")
+    else:
+        st.warning(text.markdown(f"No picture: {image.reason}."), icon=":material/broken_image:")
+
+
+def _words(desk: Desk, candidate: Candidate) -> None:
+    label = text.plain(candidate.label, 40) if candidate.label is not None else "none"
+    st.metric("Given label", label, border=True)
+    if not desk.blind:
+        guesses = ", ".join(text.markdown(name, 40) for name in candidate.guesses) or "nothing"
+        st.markdown(f"The reference sees **{guesses}**")
+        st.caption(f"{text.markdown(desk.chosen.signal)} {text.score(candidate.score)}")
+    st.text(text.plain(candidate.id, 200))
+    standing = desk.decisions.decision(candidate.sample)
+    if standing is not None and not desk.blind:
+        st.caption(text.markdown(f"Decided: {standing.action} by {standing.who}", 200))
