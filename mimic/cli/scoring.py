@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_summary
+from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
 from mimic.errors import MimicError
 from mimic.scores import DEFAULT_SIGNALS, SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -77,13 +75,8 @@ def scored(workspace: Workspace, config: Any, device: str, threads: int | None) 
     from mimic.runs import manager
     from mimic.runs.terminal import ProgressDisplay
 
-    try:
-        with ProgressDisplay(console(stderr=True)) as display:
-            return manager.score(workspace, config, device, threads, on_progress=display)
-    except KeyboardInterrupt:
-        again = shlex.join(["mimic", *sys.argv[1:]])
-        print(f"stopped; what is done is kept, and the same command goes on from there: {again}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with stopping(), ProgressDisplay(console(stderr=True)) as display:
+        return manager.score(workspace, config, device, threads, on_progress=display)
 
 
 def _absolute(source: str) -> str:

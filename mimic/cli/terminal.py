@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +24,17 @@ def console(stderr: bool = False) -> Console:
     if not made.is_terminal:
         made.width = 200  # nobody's window: nothing need be cut
     return made
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Ctrl-C within the block says how to go on and ends with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["mimic", *sys.argv[1:]])
+        print(f"stopped; what is done is kept, and the same command goes on from there: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def print_settings(run: Run) -> None:

@@ -12,8 +12,8 @@ from mimic.losses import NO_LABEL
 def label_quality(log_probs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """cleanlab's label quality score by its default method, self-confidence.
 
-    Its adjustment by each class's mean confidence stays off, as is cleanlab's default: with it fewer made-up mistakes in
-    Fashion-MNIST were found (AUROC .854 against .906 on average). Classes that nobody was given take no part.
+    Its adjustment by each class's mean confidence stays off, as is cleanlab's default: with it fewer made-up mistakes
+    in Fashion-MNIST were found (AUROC .854 against .906 on average). Classes that nobody was given take no part.
 
     Args:
         log_probs: (N, K) out-of-fold, in nats.

@@ -1,0 +1,148 @@
+"""Further signals of a scored run: a run of its own, which holds the scored run's columns and those computed later.
+
+Stages: prepare what the scored run was made from → one pass over the images (`mimic.runs.observe`) → signals of the
+whole set → parts like the scored run's, with more columns → publish. Interrupted, it starts again, and the pass from
+where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mimic.errors import MimicError, MissingExtra
+from mimic.runs.config import ScoreConfig
+from mimic.runs.manager import held
+from mimic.runs.observe import Observed, Observer
+from mimic.runs.prepare import Prepared, prepare
+from mimic.runs.progress import Progress
+from mimic.scores import FURTHER_SIGNALS, SIGNALS, VERSION
+from mimic.scores.heads import Frozen
+from mimic.scores.image import IMAGE_SIGNALS
+from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
+from mimic.workspace.datasets import read_inputs
+from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.publish import part_schema, publish, write_part
+
+# What a run says of its own publication and progress, and its further run says anew.
+_OWN = ("published", "published_at", "counts", "seconds", "error")
+
+
+def possible() -> tuple[list[str], dict[str, str]]:
+    """The further signals that can be computed here, and for each other one the package that is missing."""
+    missing = {name: package for name, package in PACKAGES.items() if find_spec(package) is None}
+    return [name for name in FURTHER_SIGNALS if name not in missing], missing
+
+
+def add_signals(
+    workspace: Workspace,
+    run: Run,
+    signals: Sequence[str],
+    device: str = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Run:
+    """Compute further signals of a published scoring run. The same again gives the run that is there.
+
+    Args:
+        workspace: holds the run and its data set.
+        run: a published run of `mimic score`.
+        signals: names in `FURTHER_SIGNALS`.
+        device, threads: see `mimic.runs.manager.score`.
+        seed: of the heads' batches and folds.
+        on_progress: told as the pass over the images goes on.
+
+    Returns:
+        The published run, with the scored run's signals and these.
+
+    Raises:
+        MimicError: the run is no published scoring run, or its checkpoints or data set are not what they were; a signal
+            is unknown, or needs a package that is not installed.
+    """
+    _check(run, signals)
+    prepared = prepare(workspace, ScoreConfig(**run.config), device)
+    if prepared.id != run.id:
+        raise MimicError(
+            f"run {run.id} was made from other files than are there now (they give {prepared.id}): score again first"
+        )
+    told = json.dumps({"of": run.id, "signals": list(signals), "seed": seed, "scores": VERSION})
+    observer = Observer(prepared, workspace.cache_folder / "features", threads)
+    folder = make_folder(workspace.runs_folder / f"{run.id}-more-{hashlib.sha256(told.encode()).hexdigest()[:6]}")
+    with held(folder):
+        if not (folder / "run.json").exists():
+            make_folder(folder / "parts")
+            write_json(folder / "run.json", _facts(run, folder.name, signals, seed))
+        made = workspace.run(folder.name)
+        if made.scores_file is not None:
+            return made
+        began = time.monotonic()
+        seen = observer(lambda done: on_progress(Progress(made.id, done, made.size, 0, 0)))
+        columns = _columns(prepared, seen, signals, seed)
+        for shard in made.shards:
+            part = pq.read_table(run.part(shard))
+            some = {name: values[shard.first : shard.last] for name, values in columns.items()}
+            write_part(made, shard, _widened(part, made.signals, some))
+        return publish(made, prepared.dataset, {"seconds": round(time.monotonic() - began, 3), "check": run.check})
+
+
+def _check(run: Run, signals: Sequence[str]) -> None:
+    if run.facts.get("kind") != "score" or run.scores_file is None:
+        raise MimicError(f"run {run.id} is no published run of `mimic score`, and only to such a one signals are added")
+    if not signals:
+        raise MimicError(f"no signal was asked for: some of {', '.join(FURTHER_SIGNALS)}")
+    for name in signals:
+        if name not in FURTHER_SIGNALS:
+            raise MimicError(f"there is no further signal {name!r}: one of {', '.join(FURTHER_SIGNALS)}")
+        if name in PACKAGES and find_spec(PACKAGES[name]) is None:
+            raise MissingExtra(f"the signal {name}", "baselines")
+
+
+def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, Any]:
+    """The scored run's, with what differs."""
+    kept = {key: value for key, value in run.facts.items() if key not in _OWN}
+    every = [*run.signals, *signals]
+    return kept | {
+        "run": name,
+        "kind": "signals",
+        "of": run.id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": {**run.config, "further": list(signals), "seed": seed},
+        "signals": every,
+        "meanings": {each: (SIGNALS | FURTHER_SIGNALS)[each] for each in every if each in SIGNALS | FURTHER_SIGNALS},
+    }
+
+
+def _columns(prepared: Prepared, seen: Observed, signals: Sequence[str], seed: int) -> dict[str, NDArray[np.float32]]:
+    """Signal → (N,) values; NaN where the image could not be read."""
+    rows = np.flatnonzero(seen.readable)
+    codes = read_inputs(prepared.dataset, prepared.numbers).codes
+    labels = prepared.classes.labels(codes)[rows]
+    frozen = Frozen(seen.features[rows], labels, seen.reference.shape[1], seed=seed)
+    table = Table(frozen, seen.reference[rows], seen.hashes[rows])
+    columns = {}
+    for name in signals:
+        if name in IMAGE_SIGNALS:
+            columns[name] = seen.pictures[:, list(IMAGE_SIGNALS).index(name)]
+        else:
+            columns[name] = np.full(len(seen.readable), np.nan, np.float32)
+            columns[name][rows] = TABLE_SIGNALS[name](table)
+    return columns
+
+
+def _widened(part: pa.Table, signals: Sequence[str], columns: dict[str, NDArray[np.float32]]) -> pa.Table:
+    """A part of the scored run with further columns."""
+    schema = part_schema(signals)
+    arrays = [columns[name] if name in columns else part[name] for name in schema.names]
+    return pa.table(arrays, schema=schema)
