@@ -7,15 +7,18 @@ name are taken off. Writes safetensors, byte for byte the same for the same tens
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
 import pickle
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -29,6 +32,14 @@ TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".tar"})
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema", "module", "net")
 # Buffers that differ between versions of libraries and that no evaluation reads.
 IRRELEVANT = ("num_batches_tracked", "position_ids")
+# What training scripts save beside the tensors and what does nothing when it is built: arguments, paths, metrics.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    PosixPath,
+    np.float64(0).__reduce__()[0],  # the function that builds a NumPy scalar, wherever this NumPy keeps it
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "b1")),
+]
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,9 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], metadata: M
         path: where to; an existing file is replaced.
         tensors: name → tensor of any device; shared storage is written out for each name.
         metadata: notes to keep, e.g. ``{"classes": json.dumps([...])}``.
+
+    Raises:
+        MimicError: the file cannot be written there.
     """
     path = Path(path)
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -119,8 +133,11 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], metadata: M
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise MimicError(f"{path} cannot be written ({error.strerror}): choose another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def match_state(module: nn.Module, tensors: Mapping[str, Tensor], name: str = "the reference") -> dict[str, Tensor]:
@@ -213,7 +230,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise MimicError(
             f"{path.name} holds Python code or objects besides tensors, and code of a checkpoint is never run: "

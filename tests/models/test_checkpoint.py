@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -66,6 +69,13 @@ def test_classes_that_are_no_list_of_names(tmp_path, classes):
         lambda state: {"epoch": 1, "model_state_dict": {f"module.{name}": each for name, each in state.items()}},
         lambda state: {f"_orig_mod.{name}": each for name, each in state.items()},
         lambda state: {f"module._orig_mod.{name}": each for name, each in state.items()},
+        # timm and others: arguments, metrics and paths beside the weights
+        lambda state: {
+            "state_dict": state,
+            "args": argparse.Namespace(model="resnet18", out=Path("runs")),
+            "metric": np.float64(0.75),
+            "epoch": np.int64(3),
+        },
         # Lightning: the network is an attribute of the module, which holds other things too
         lambda state: {
             "state_dict": {f"model.{name}": each for name, each in state.items()} | {"loss.weight": torch.ones(2)},
@@ -138,6 +148,12 @@ def test_broken_files_get_a_sentence(tmp_path):
     (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:-200])
     with pytest.raises(MimicError, match="broken torch file"):
         load_checkpoint(tmp_path / "cut.pt")
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MimicError, match=r"reference\.safetensors cannot be written \(Not a directory\)"):
+        save_checkpoint(tmp_path / "file" / "reference.safetensors", network().state_dict())
 
 
 def test_other_refusals(tmp_path):
