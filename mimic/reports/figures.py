@@ -185,6 +185,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
         table: as `evaluation.detection.detection_table` gives it.
     """
     shown = table.iloc[::-1]
+    row = 38 if len(shown) <= 8 else 27
     own = [name == main for name in shown["signal"]]
     figure = go.Figure(
         go.Scatter(
@@ -192,7 +193,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
             y=list(range(len(shown))),
             mode="markers+text",
             text=[f"{value:.3f}" for value in shown["auroc"]],
-            textposition="top center",
+            textposition="top center" if len(shown) <= 8 else "middle left",
             textfont={"color": colours.text},
             error_x={"array": 1.96 * shown["error"], "color": colours.muted, "thickness": 1.5, "width": 4},
             marker={
@@ -205,7 +206,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0.5, line={"color": colours.muted, "width": 1, "dash": "dot"})
-    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
+    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + row * len(shown))
     lowest = float(np.nanmin([0.5, *shown["auroc"]]))
     figure.update_xaxes(range=[lowest - 0.04, 1.0])
     names = [text.figure_label(name) for name in shown["signal"]]
@@ -265,6 +266,40 @@ def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -
     figure.update_layout(bargap=0.3)
     figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[who for who, *_ in shown], showgrid=False)
+    return figure
+
+
+def audit_curve(table: pd.DataFrame, colours: Palette, signal: str, line: float) -> go.Figure:
+    """Precision and recall of lines all over a score, each with the band that its interval makes.
+
+    Args:
+        table: as `mimic.evaluation.verdicts.curve` gives it.
+        line: the one that the samples were drawn for.
+    """
+    figure = go.Figure()
+    for name, colour, dash in (("precision", colours.dropped, "solid"), ("recall", colours.reference, "dash")):
+        ends = [*table[f"{name}_high"], *table[f"{name}_low"][::-1]]
+        band = {"color": colour, "width": 0}
+        figure.add_trace(
+            go.Scatter(
+                x=[*table["line"], *table["line"][::-1]], y=[100 * end for end in ends], fill="toself", line=band,
+                opacity=0.25, hoverinfo="skip", showlegend=False,
+            )
+        )  # fmt: skip
+        rows = table[["line", name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
+        hover = [f"{name} at {text.score(at)}: {lo:.0%} to {hi:.0%}" for at, _, lo, hi in rows]
+        style = {"color": colour, "width": 2, "dash": dash}
+        figure.add_trace(
+            go.Scatter(
+                x=table["line"], y=100 * table[name], mode="lines", line=style, name=name, hovertext=hover,
+                hoverinfo="text",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
+    _axes(figure, colours, f"lowest kept {signal}", "%", 260)
+    figure.update_yaxes(range=[0, 100])
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
+    figure.update_layout(showlegend=True, legend=legend)
     return figure
 
 

@@ -1,11 +1,14 @@
 """The app as a person uses it, in a real browser."""
 
+import fcntl
 import re
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from benchmarks import synthetic
 from mimic.workspace.filters import load_filter
+from mimic.workspace.publish import publish, write_part
 from tests.browser.conftest import serving, settle
 
 pytestmark = pytest.mark.browser
@@ -106,6 +109,28 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     expect(again.get_by_text("B: margin")).to_be_visible()
     for label in ("Same decision", "Only A drops", "Both drop"):
         assert metric(again, label) == metric(page, label)
+
+
+def test_a_run_is_watched_until_it_is_published(visit, served, workspace):
+    dataset = workspace.dataset(RUN)
+    run = synthetic.begin(workspace, dataset, "going", 300)
+
+    def step(place: int) -> None:
+        shard = run.shards[place]
+        write_part(run, shard, synthetic.part(shard, synthetic.draw(shard, 5, 3), run.signals))
+
+    with run.lock.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        step(0)
+        page = visit(served)
+        expect(page.get_by_text("300 of 900")).to_be_visible()
+        step(1)
+        expect(page.get_by_text("600 of 900")).to_be_visible()
+        step(2)
+        publish(run, dataset, {})
+    expect(page.get_by_text(re.compile(r"^\d+ of 900"))).to_have_count(0)
+    page.get_by_role("combobox", name="Run", exact=True).click()
+    expect(page.get_by_role("option", name="going")).to_be_visible()
 
 
 def test_back_undoes_a_step(visit, served):
