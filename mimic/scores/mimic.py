@@ -93,7 +93,8 @@ def iter_scores(
     differentiate = Differentiator(model, [direction], get_loss(loss), method)
     device = next(iter(direction.tensors.values())).device
     for images, labels in loader:
-        here = tuple(each.to(device) for each in images) if isinstance(images, tuple) else images.to(device)
+        # torch's own collation turns a tuple into a list
+        here = tuple(each.to(device) for each in images) if isinstance(images, tuple | list) else images.to(device)
         yield _scores(differentiate, here, None if labels is None else labels.to(device))
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mimic import Direction, mimic_scores
+from mimic import Direction, iter_scores, mimic_scores
 from mimic.losses import cross_entropy, get_loss
 from mimic.scores.differentiate import Differentiator
 
@@ -162,11 +162,13 @@ def test_pairs_in_their_batch(loss, custom, scope, seed):
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_difference_on_pairs(backward_scores):
+def test_pairs_by_differences_and_by_a_loader():
     torch.manual_seed(0)
     start, reference = two_towers(False).eval(), two_towers(False).eval()
     inputs = torch.randn(6, 3, 16, 16), torch.randint(1, 50, (6, 8))
     direction = Direction.between(start, reference.state_dict(), "full")
+    by_loader = torch.cat(list(iter_scores(start, [(list(inputs), None)], direction, "clip")))
+    torch.testing.assert_close(by_loader, mimic_scores(start, inputs, None, direction, "clip"))
     exact, close = (mimic_scores(start, inputs, None, direction, "clip", method) for method in ("jvp", "difference"))
     assert float((exact - close).norm() / exact.norm()) < 1e-2
 
