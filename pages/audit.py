@@ -8,7 +8,6 @@ from mimic.filters.rules import read_rule
 from mimic.reports import figures, text
 from mimic.workspace.audits import begin_audit, list_audits
 from mimic.workspace.decisions import Decisions
-from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.review import candidates
 from mimic.workspace.queries.threshold import line_at
@@ -18,14 +17,7 @@ IN_HAND = 8
 
 chosen = frame.choose("audit", "Audit")
 decisions, colours = Decisions(chosen.workspace, chosen.dataset), frame.colours()
-found = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
-if not found:
-    st.info("No filter of this data set is saved yet: choose a line and save it first.", icon=":material/info:")
-    st.page_link(
-        "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
-    )
-    state.leave("audit", chosen.address)
-    st.stop()
+found = frame.filters_of(chosen, "audit")
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     name = st.selectbox(
         "Filter", list(found), key=state.one_of("filter", list(found)), format_func=text.plain, width=260
@@ -48,15 +40,18 @@ if audit is None:
     )
     state.leave("audit", chosen.address | {"filter": name})
     st.stop()
+st.caption(
+    f"Is the given label right? {text.markdown(name)} keeps {text.markdown(rule.signal)} ≥ {text.score(rule.threshold)}; "
+    "half of the samples lie below, half above. Keys: K good, D bad, L relabel, S cannot tell, U undo."
+)
 desk = judge.Desk(chosen, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
 
 
 def result(title: str, share: Interval, more: int | None, meaning: str) -> None:
     """One share with its interval, and what would narrow it."""
     st.metric(title, f"{text.percent(share.low, 0)} – {text.percent(share.high, 0)}", border=True, help=meaning)
-    hint = (
-        "within ±5 points" if more == 0 else f"±5 points: {'far' if more is None else text.count(more)} more verdicts"
-    )
+    further = "far" if more is None else f"about {text.count(more)}"
+    hint = "within ±5 points" if more == 0 else f"±5 points take {further} more verdicts"
     st.caption(f"estimate {text.percent(share.estimate)} · {hint}")
 
 

@@ -5,7 +5,6 @@ import streamlit as st
 from mimic.filters.rules import read_rule
 from mimic.reports import exports, text
 from mimic.workspace.decisions import Decisions
-from mimic.workspace.filters import list_filters
 from mimic.workspace.layout import check_name
 from mimic.workspace.queries.connection import Published
 from pages.widgets import frame, state
@@ -13,14 +12,7 @@ from pages.widgets import frame, state
 IMAGES = {"symlink": "Links", "hardlink": "Hard links", "copy": "Copies"}
 
 chosen = frame.choose("export", "Export")
-found = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
-if not found:
-    st.info("No filter of this data set is saved yet: choose a line and save it first.", icon=":material/info:")
-    st.page_link(
-        "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
-    )
-    state.leave("export", chosen.address)
-    st.stop()
+found = frame.filters_of(chosen, "export")
 
 # --- what, and as what ----------------------------------------------------------------------------------------------
 left, right = st.columns([3, 2], gap="large")

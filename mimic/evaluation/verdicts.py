@@ -17,6 +17,7 @@ from mimic.workspace.audits import Audit
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.audit import counts_between, rows_of, scores_of
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.export import cumulative
 from mimic.workspace.spreadsheets import original
 
 Verdict = Literal["good", "bad", "unsure"]
@@ -40,7 +41,26 @@ def judge_lines(
         lines: scores, in any order.
     """
     zones = _zones(published, audit, verdicts)
-    return [judge(zones, _below(published, audit, line), line) for line in lines]
+    return [judge(zones, below, line) for below, line in zip(_below(published, audit, lines), lines, strict=True)]
+
+
+def curve(published: Published, audit: Audit, verdicts: Mapping[int, Verdict], steps: int = 33) -> pd.DataFrame:
+    """What the verdicts say of lines all over the score, spaced by rank, upwards.
+
+    Returns:
+        Columns line, dropped (share of scored samples below it, about), then precision, precision_low, precision_high,
+        recall, recall_low and recall_high.
+    """
+    edges, shares = cumulative(published, audit.signal)
+    dropped = np.linspace(0.02, 0.98, steps)
+    lines = np.interp(dropped, shares, edges).tolist()
+    rows = []
+    for line, share, found in zip(lines, dropped, judge_lines(published, audit, verdicts, lines), strict=True):
+        row = {"line": line, "dropped": share}
+        for name, interval in (("precision", found.precision), ("recall", found.recall)):
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def to_judge(published: Published, audit: Audit) -> pd.DataFrame:
@@ -91,9 +111,9 @@ def _zones(published: Published, audit: Audit, verdicts: Mapping[int, Verdict]) 
     return zones
 
 
-def _below(published: Published, audit: Audit, line: float) -> list[int]:
-    """Samples of each zone that score below the line, exactly."""
-    edges = [-math.inf, *(zone.span[1] for zone in audit.zones)]
-    cut = sorted({*edges, line})
+def _below(published: Published, audit: Audit, lines: Sequence[float]) -> list[list[int]]:
+    """For each line, how many samples of each zone score below it, exactly."""
+    cut = sorted({-math.inf, *lines, *(zone.span[1] for zone in audit.zones)})
     counts = dict(zip(cut, np.cumsum([0, *counts_between(published, audit.signal, cut)]).tolist(), strict=True))
-    return [counts[min(max(line, low), high)] - counts[low] for low, high in (zone.span for zone in audit.zones)]
+    spans = [zone.span for zone in audit.zones]
+    return [[counts[min(max(line, low), high)] - counts[low] for low, high in spans] for line in lines]

@@ -216,12 +216,22 @@ class Decisions:
         frame = pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in query.selected_columns])
         return frame.astype({"undone": bool})
 
-    def claim(self, who: str, candidates: Iterable[int], count: int = 1, seconds: float = CLAIM_SECONDS) -> list[int]:
+    def claim(
+        self,
+        who: str,
+        candidates: Iterable[int],
+        count: int = 1,
+        *,
+        seconds: float = CLAIM_SECONDS,
+        source: str | None = None,
+    ) -> list[int]:
         """Take up to `count` of some samples in hand: the first that are undecided and in nobody else's hand.
 
         Args:
             candidates: sample numbers in the queue's order; read only as far as needed.
             seconds: how long they stay this person's; asking again renews them.
+            source: only events of this source count as decisions, and anybody's skip as one: an audit asks about its
+                samples whatever was said of them before.
 
         Returns:
             Their numbers, in the queue's order; fewer where the queue has no more.
@@ -230,12 +240,12 @@ class Decisions:
         with self._database.writing() as connection:
             now = self._database.now(connection)
             for chunk in _chunks(candidates, max(4 * count, 50)):
-                free = self._free(connection, who, chunk, now)
+                free = self._free(connection, who, chunk, now, source)
                 for sample in chunk:
                     if sample not in free or not self._take(connection, who, sample, now, seconds):
                         continue
                     # Somebody may have decided it, and let it go, between our looking and our taking.
-                    if self._free(connection, who, [sample], now):
+                    if self._free(connection, who, [sample], now, source):
                         taken.append(sample)
                     if len(taken) == count:
                         return taken
@@ -270,10 +280,14 @@ class Decisions:
             connection.execute(sa.delete(_CLAIMS).where(*mine))
         return int(event)
 
-    def _free(self, connection: sa.Connection, who: str, samples: list[int], now: float) -> set[int]:
-        decided = {row.sample for row in connection.execute(_latest(self._content, samples=samples))}
+    def _free(
+        self, connection: sa.Connection, who: str, samples: list[int], now: float, source: str | None
+    ) -> set[int]:
+        decided = {row.sample for row in connection.execute(_latest(self._content, source, samples))}
         skipped = _standing(self._content).where(
-            _EVENTS.c.sample.in_(samples), _EVENTS.c.action == "skip", _EVENTS.c.who == who
+            _EVENTS.c.sample.in_(samples),
+            _EVENTS.c.action == "skip",
+            _EVENTS.c.who == who if source is None else _EVENTS.c.source == source,
         )
         decided |= {row.sample for row in connection.execute(skipped)}
         others = sa.select(_CLAIMS.c.sample).where(

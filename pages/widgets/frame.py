@@ -14,8 +14,10 @@ import streamlit as st
 from mimic.errors import MimicError
 from mimic.reports import text
 from mimic.reports.palette import Palette, palette
+from mimic.workspace.filters import NamedFilter, list_filters
 from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.threshold import line_keeping
 from pages.widgets import state
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -135,6 +137,23 @@ def commands(workspace: Workspace) -> None:
         f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
         language="bash",
     )
+
+
+def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:
+    """The data set's named filters; the page ends here, with what to do next, where there is none."""
+    found = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
+    if not found:
+        scored = line_keeping(chosen.published, chosen.signal, 0).scored
+        st.info(
+            f"{text.count(scored)} samples are scored, and no filter is saved yet: choose a line and save it first.",
+            icon=":material/info:",
+        )
+        st.page_link(
+            "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
+        )
+        state.leave(page, chosen.address)
+        st.stop()
+    return found
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
     """One large image with its keys: K keep, D drop, L relabel, S skip, U undo, arrows to look further."""
     place = min(st.session_state.get("judge: place", 0), len(candidates) - 1)
     candidate = candidates[place]
-    picture, side = st.columns([3, 2], gap="large")
+    picture, side = st.columns([5, 6], gap="large")
     with picture:
         _picture(desk.chosen, candidate, LARGE)
     with side:
@@ -196,8 +196,8 @@ def _words(desk: Desk, candidate: Candidate) -> None:
     label = text.plain(candidate.label, 40) if candidate.label is not None else "none"
     st.metric("Given label", label, border=True)
     if not desk.blind:
-        guesses = ", ".join(text.markdown(name, 40) for name in candidate.guesses) or "nothing"
-        st.markdown(f"The reference sees **{guesses}**")
+        guesses = ", ".join(text.plain(name, 40) for name in candidate.guesses) or "nothing it knows"
+        st.text(f"The reference sees: {guesses}")
         st.caption(f"{text.markdown(desk.chosen.signal)} {text.score(candidate.score)}")
     st.text(text.plain(candidate.id, 200))
     standing = desk.decisions.decision(candidate.sample)

@@ -142,6 +142,18 @@ def test_a_queue_hands_each_sample_to_one_person(opened):
     assert ann.claim("ann", range(10)) == []
 
 
+def test_an_audit_asks_whatever_was_said_before(opened):
+    decisions = opened()
+    decisions.record("ann", "drop", subject(0))
+    decisions.record("ann", "skip", subject(1))
+    assert decisions.claim("ann", range(3), 3, source="audit x") == [0, 1, 2]
+    decisions.record("ann", "keep", subject(0, source="audit x"))
+    decisions.record("ann", "skip", subject(1, source="audit x"))
+    assert opened().claim("ann", range(3), 3, source="audit x") == [2]
+    assert decisions.skipped("audit x") == {1}
+    assert opened().claim("bob", range(3), 3, source="audit y") == [0, 1]
+
+
 def test_a_claim_runs_out(opened):
     assert opened().claim("ann", [3], seconds=0.2) == [3]
     assert opened().claim("bob", [3]) == []

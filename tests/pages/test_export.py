@@ -1,0 +1,72 @@
+"""Export, alone: counts before, files after, nothing overwritten unasked."""
+
+import json
+
+import pytest
+
+import mimic
+from mimic.workspace.decisions import Decisions, Subject
+from mimic.workspace.filters import save_filter
+from tests.pages.conftest import metrics, words
+
+RULE = {"kind": "threshold", "run": "synthetic-1500", "signal": "mimic", "threshold": 0.0, "drop_unscored": False}
+KEPT = ":blue[:material/check:] Kept"
+
+
+@pytest.fixture
+def filtered(copy, monkeypatch):
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    save_filter(copy, "strict", "synthetic-1500", RULE, {"kept": 1, "dropped": 1, "not_scored": 1})
+    return copy
+
+
+def press(app, key):
+    next(button for button in app.button if button.key == key).click()
+    return app.run()
+
+
+def test_without_a_filter_it_says_what_to_do(published, open_page):
+    assert "no filter is saved yet" in words(open_page(published, "export"))
+
+
+def test_a_file_is_written_once(filtered, open_page):
+    app = open_page(filtered, "export", filter="strict", format="parquet")
+    kept = metrics(app)[KEPT]
+    press(app, "write")
+    assert not app.exception
+    path = filtered.path / "exports" / "strict-parquet.parquet"
+    loaded = mimic.load_filter(path)
+    facts = json.loads(path.with_name(path.name + ".json").read_text())
+    assert f"{facts['counts']['kept']:,}" == kept
+    assert int(loaded.kept.sum()) == facts["counts"]["kept"] + facts["counts"]["not_scored"]
+    assert facts["sha256"] in words(app)
+    press(app, "write")
+    assert "is there already" in words(app).replace("\\", "")
+    app.checkbox(key="overwrite").check()
+    press(app, "write")
+    assert "Written" in "".join(one.value for one in app.success)
+
+
+def test_decisions_overrule_unless_switched_off(filtered, open_page):
+    app = open_page(filtered, "export", filter="strict", format="jsonl")
+    before = int(metrics(app)[KEPT].replace(",", ""))
+    loaded_kept = int(mimic.load_filter(_written(app, filtered)).kept.argmax())
+    decisions = Decisions(filtered, filtered.dataset("synthetic-1500"))
+    decisions.record("ann", "drop", Subject(loaded_kept, "x", None))
+    app.run()
+    assert int(metrics(app)[KEPT].replace(",", "")) == before - 1
+    app.toggle(key="overrule").set_value(False).run()
+    assert int(metrics(app)[KEPT].replace(",", "")) == before
+
+
+def test_a_name_cannot_leave_the_folder(filtered, open_page):
+    app = open_page(filtered, "export", filter="strict", format="csv")
+    app.text_input(key="state: as").set_value("../up")
+    press(app, "write")
+    assert "cannot name an export" in words(app)
+    assert not list(filtered.path.rglob("up.csv"))
+
+
+def _written(app, workspace):
+    press(app, "write")
+    return workspace.path / "exports" / "strict-jsonl.jsonl"

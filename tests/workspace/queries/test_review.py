@@ -1,0 +1,67 @@
+"""A queue brings every sample once, in its order, to one person; a candidate says what the run knows."""
+
+import numpy as np
+import pytest
+
+from mimic.workspace.decisions import Decisions, Subject
+from mimic.workspace.layout import Workspace
+from mimic.workspace.queries.gallery import Where
+from mimic.workspace.queries.review import Queue, candidates
+from tests.workspace.queries.conftest import CLASSES
+
+
+@pytest.fixture
+def decisions(known, tmp_path, monkeypatch):
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    return Decisions(Workspace(tmp_path), known.workspace.dataset("d"))
+
+
+def test_candidates_say_what_is_known(known):
+    first, second, again = candidates(known.published, "mimic", [7, 1100, 7])
+    assert first == again
+    assert (first.sample, first.id, first.path, first.label) == (7, "Id/7", "7.png", known.labels[7])
+    assert first.guesses == (CLASSES[3],) * 3
+    scores = known.scores["mimic"][[7, 1100]]
+    assert [np.nan if c.score is None else c.score for c in (first, second)] == pytest.approx(scores, nan_ok=True)
+    assert candidates(known.published, "mimic", []) == []
+
+
+def test_two_people_work_through_a_queue(known, decisions):
+    scores = known.scores["fine"]
+    wanted = [int(i) for i in np.lexsort((np.arange(scores.size), scores)) if scores[i] < -1]
+    where = Where(ranges=(("fine", -np.inf, -1.0),))
+    queues = {who: Queue(known.published, "fine", "lowest", where) for who in ("ann", "bob")}
+    order, seen = [], {"ann": [], "bob": []}
+    while True:
+        taken = {who: queue.take(decisions, who, 7) for who, queue in queues.items()}
+        if not any(taken.values()):
+            break
+        assert not set(taken["ann"]) & set(taken["bob"])
+        for who, samples in taken.items():
+            for sample in samples[:5]:  # the last two stay in hand and come again
+                decisions.record(who, "drop", Subject(sample, f"Id/{sample}", None))
+                seen[who].append(sample)
+                order.append(sample)
+    assert sorted(order) == sorted(wanted)
+    assert seen["ann"] == sorted(seen["ann"], key=wanted.index)
+    assert min(len(seen["ann"]), len(seen["bob"])) > len(wanted) / 4
+
+
+def test_what_is_undone_comes_back(known, decisions):
+    queue = Queue(known.published, "fine", "lowest", Where())
+    first = queue.take(decisions, "ann", 150)  # more than a page
+    assert len(first) == 150
+    for sample in first:
+        decisions.record("ann", "keep", Subject(sample, f"Id/{sample}", None))
+    assert queue.take(decisions, "ann", 1) != []
+    assert queue.start is not None
+    decisions.undo("ann")
+    rest = known.scores["fine"].size
+    while taken := queue.take(decisions, "bob", 96):
+        for sample in taken:
+            decisions.record("bob", "keep", Subject(sample, f"Id/{sample}", None))
+        if first[-1] in taken:
+            break
+        rest -= len(taken)
+        assert rest > 0
+    assert first[-1] in taken
