@@ -11,7 +11,7 @@ from mimic.workspace.queries.summary import signal_summary
 from pages.widgets import frame, gallery, state
 
 SPLITS = {"none": "Together", "class": "By class", "truth": "By truth"}
-ORDERS = {"lowest": "Lowest", "highest": "Highest", "nearest": "Nearest to", "random": "Random"}
+ORDERS = {"lowest": "Lowest first", "highest": "Highest first", "nearest": "Nearest to", "random": "Random"}
 TRUTHS = {"any": "Any", "wrong": "Wrong label", "right": "Right label"}
 
 chosen = frame.choose("explore", "Explore")
@@ -86,9 +86,9 @@ st.plotly_chart(
 # --- what the gallery shows -----------------------------------------------------------------------------------------
 near, truth = 0.0, "any"
 classes = chosen.dataset.classes
-with st.container(horizontal=True, gap="small"):
-    wanted = {"format_func": ORDERS.get, "on_change": to_first_page, "required": True}
-    order = st.segmented_control("Order", ORDERS, key=state.one_of("order", list(ORDERS)), **wanted)
+with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    wanted = {"format_func": ORDERS.get, "on_change": to_first_page, "width": 150}
+    order = st.selectbox("Order", list(ORDERS), key=state.one_of("order", list(ORDERS)), **wanted)
     if order == "nearest":
         state.number("near", float(facts["median"]))
         near = st.number_input("Score", key=state.key("near"), format="%.5g", width=130, on_change=to_first_page)
@@ -103,12 +103,27 @@ with st.container(horizontal=True, gap="small"):
     )
     if published.has_truth:
         wanted["format_func"] = TRUTHS.get
-        truth = st.segmented_control("Truth", TRUTHS, key=state.one_of("truth", list(TRUTHS)), **wanted)
+        truth = st.selectbox("Truth", list(TRUTHS), key=state.one_of("truth", list(TRUTHS)), **wanted)
+    others = {
+        name: [state.number(f"{name}.{end}") for end in ("from", "to")] for name in published.signals if name != signal
+    }
+    limited = {name: ends for name, ends in others.items() if ends != [None, None]}
+    st.space("stretch")
+    with st.popover(f"Other signals ({len(limited)})" if limited else "Other signals", icon=":material/tune:"):
+        for name in others:
+            for column, end in zip(st.columns(2), ("from", "to"), strict=True):
+                label = f"{text.markdown(name)} {end}"
+                column.number_input(
+                    label, value=None, key=state.key(f"{name}.{end}"), format="%.5g", on_change=to_first_page
+                )
 seed = int(state.get("seed") or 0) if order == "random" else 0
 state.text("after")
 state.text("before")
 where = samples.Where(
-    ranges=((signal, *bounds),) if brushed else (),
+    ranges=(
+        *([(signal, *bounds)] if brushed else []),
+        *((name, -math.inf if a is None else a, math.inf if b is None else b) for name, (a, b) in limited.items()),
+    ),
     labels=tuple(labels),
     text=words.strip(),
     wrong={"wrong": True, "right": False}.get(truth),
@@ -135,10 +150,13 @@ def page_of_samples() -> None:
                 st.button(
                     words_, icon=f":material/{icon}:", disabled=cursor is None, on_click=turn, args=(name, cursor)
                 )
-        gallery.show(chosen, page.rows, colours, key="gallery", name=f"Samples, {ORDERS[order].lower()} {signal}")
+        gallery.show(chosen, page.rows, colours, key="gallery", name=f"Samples by {signal}, {ORDERS[order].lower()}")
         view = {"split": split if split != "none" else None, "log": logarithmic, "low": low, "high": high}
         view |= {"order": order, "near": near if order == "nearest" else None, "seed": seed or None}
         view |= {"class": labels, "text": words, "truth": truth if truth != "any" else None}
+        view |= {
+            f"{name}.{end}": value for name in limited for end, value in zip(("from", "to"), limited[name], strict=True)
+        }
         state.leave("explore", chosen.address | view | {name: state.get(name) for name in at})
 
 
