@@ -255,6 +255,8 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
 def without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> Mapping[str, Tensor]:
     """The tensors under the prefix that brings most names to the wanted ones, without it; all, where none does."""
     best, best_count = tensors, sum(name in wanted for name in tensors)
+    if best_count == len(wanted):
+        return best
     for prefix in sorted({prefix for name in tensors for prefix in _prefixes(name)}, key=len):
         stripped = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
         count = sum(name in wanted for name in stripped)
