@@ -127,6 +127,18 @@ class Differentiator:
                 slopes[i] = self._difference(i, inputs, target)
         return Pass(here, features, tuple(slopes[i] for i in range(len(self.directions))))
 
+    def probe(self, inputs: Inputs) -> None:
+        """Settles the methods on any input at all, without deciding what depends on data, such as a difference's step.
+
+        Raises:
+            MimicError: as for a pass.
+        """
+        with evaluating(self.module):
+            for i in self._by("jvp"):
+                self._forward_mode(i, inputs)
+            for i in self._by("closed"):
+                self._head_change(i, self._forward(inputs)[1])
+
     def _by(self, method: str) -> list[int]:
         return [i for i, name in enumerate(self.methods) if name == method]
 

@@ -65,6 +65,10 @@ class Passes:
             images = images.to(self.dtype)
         return BatchPasses(self, images, self.differentiate(images, labels))
 
+    def probe(self, images: Tensor) -> None:
+        """Settles the methods, see `Differentiator.probe`."""
+        self.differentiate.probe(images if self.dtype is None else images.to(self.dtype))
+
 
 class BatchPasses:
     """One batch's passes.

@@ -19,6 +19,8 @@ Precision = Literal["fp32", "bf16"]
 
 # Below this rank correlation with fp32 a filter would drop other samples, not the same ones.
 LEAST_SPEARMAN = 0.99
+# Fewer samples than these have no ranking to speak of: half precision stays unchecked until a batch has as many.
+LEAST_SAMPLES = 4
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from mimic.scores.differentiate import Method
 from mimic.scores.logits import BATCH_SIGNALS
 from mimic.scores.mimic import finite
 from mimic.scores.passes import BatchPasses, Passes
-from mimic.scores.precision import Agreement, Precision, agreement, check_agreement
+from mimic.scores.precision import LEAST_SAMPLES, Agreement, Precision, agreement, check_agreement
 
 TOP = 3
+_BY_SCOPE = ("mimic", "mimic_path")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,13 @@ class SignalScorer:
         self._full: Passes | None = Passes(*parts)
         self._passes = self._full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
         if example is not None:
-            self._score(self._passes, example[:1], torch.zeros(1, dtype=torch.long, device=example.device))
+            self._passes.probe(example[:1])
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the signals that a batch gets: those asked for, the Mimic Scores once for each scope."""
+        suffixes = {name: self._suffixes if name in _BY_SCOPE else [""] for name in self.wanted}
+        return [name + suffix for name in self.wanted for suffix in suffixes[name]]
 
     @property
     def method(self) -> str:
@@ -126,6 +133,9 @@ class SignalScorer:
     def __call__(self, images: Tensor, labels: Tensor) -> BatchScores:
         """Scores a batch.
 
+        The first batch also decides what depends on data: a difference's step, and whether half precision will do.
+        Where several processes share the work, or one goes on after another, give each the same samples first.
+
         Args:
             images: (B, …) on the model's device.
             labels: (B,) integers 0 … K−1, or −1 for a sample without a label.
@@ -140,10 +150,12 @@ class SignalScorer:
         scores = self._score(self._passes, images, labels)
         if self._full is not None and self._full is not self._passes:
             full = self._score(self._full, images, labels).signals
-            self.agreements = {name: agreement(each, full[name]) for name, each in scores.signals.items()}
-            if not self._force:
-                check_agreement(self.agreements)
-            self._full = None  # checked once
+            agreements = {name: agreement(each, full[name]) for name, each in scores.signals.items()}
+            if min(each.samples for each in agreements.values()) >= LEAST_SAMPLES:
+                self.agreements = agreements
+                if not self._force:
+                    check_agreement(agreements)
+                self._full = None  # checked once
         return scores
 
     def _score(self, passes: Passes, images: Tensor, labels: Tensor) -> BatchScores:

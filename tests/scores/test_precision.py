@@ -77,6 +77,15 @@ def test_a_path_that_drowns_in_rounding_is_refused_unless_forced(make_case):
     assert forced.agreements["mimic_path"].spearman < 0.99
 
 
+def test_too_few_samples_check_nothing(make_case):
+    case = make_case("attention", seed=3, batch=8)
+    scorer = SignalScorer(case.start, case.reference.state_dict(), precision="bf16", force=True)
+    scorer(case.images[:2], case.labels[:2])
+    assert scorer.agreements == {}
+    scorer(case.images, case.labels)
+    assert scorer.agreements["mimic"].samples == 8
+
+
 def test_unknown_precision(make_case):
     case = make_case("mlp", seed=4)
     with pytest.raises(MimicError, match="no precision 'fp8': one of fp32, bf16"):

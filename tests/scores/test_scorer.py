@@ -107,6 +107,27 @@ def test_method_is_settled_by_an_example(make_case):
     assert SignalScorer(case.start, state, "last", ["margin"]).method == ""
 
 
+def test_columns_are_known_before_any_batch(make_case):
+    case = make_case("mlp", seed=4)
+    scorer = SignalScorer(case.start, case.reference.state_dict(), ["last", "full"], ["margin", "mimic"])
+    assert scorer.columns == ["margin", "mimic", "mimic_full"] == list(scorer(case.images, case.labels).signals)
+
+
+def test_an_example_decides_nothing_that_depends_on_data(make_case):
+    """The step of a difference comes from the first samples given, so whoever resumes gives those first again."""
+    case = make_case("convnet-group", seed=4, batch=12)
+    state, blank = case.reference.state_dict(), torch.zeros(1, 1, 12, 12)
+    first, later = slice(0, 6), slice(6, 12)
+    uninterrupted = SignalScorer(case.start, state, "full", method="difference", example=blank)
+    assert "step" not in uninterrupted.method_reason
+    uninterrupted(case.images[first], case.labels[first])
+    assert "step" in uninterrupted.method_reason
+    expected = uninterrupted(case.images[later], case.labels[later]).signals["mimic"]
+    resumed = SignalScorer(case.start, state, "full", method="difference", example=blank)
+    resumed(case.images[first], case.labels[first])
+    assert torch.equal(resumed(case.images[later], case.labels[later]).signals["mimic"], expected)
+
+
 def test_the_path_says_where_it_ends(make_case):
     torch.manual_seed(0)
     case = make_case("convnet", seed=5)
