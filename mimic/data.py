@@ -1,4 +1,4 @@
-"""The nouns everything else speaks in: Sample, Shard, Batch, Votes. Imports nothing of ours, and torch only for types."""
+"""The nouns everything else speaks in: Sample, Shard, Batch, Votes. Imports nothing of ours; torch for types only."""
 
 from __future__ import annotations
 

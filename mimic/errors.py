@@ -1,7 +1,8 @@
 """The one kind of error a user can mend.
 
 Whatever is wrong with somebody's folder, manifest, checkpoint or flag is raised as a `MimicError`: one sentence that
-names the input and what would work. The command line prints it and exits with 2; pages show it; nobody sees a traceback.
+names the input and what would work. The command line prints it and exits with 2; pages show it; nobody sees a
+traceback.
 """
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_the_app_is_served_from_the_wheel(elsewhere: Path) -> None:
     finally:
         server.terminate()
         server.wait(timeout=20)
-    with pytest.raises(OSError):  # whoever ends the command ends the server
+    with pytest.raises(urllib.error.URLError):  # whoever ends the command ends the server
         urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5)
 
 
