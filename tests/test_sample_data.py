@@ -13,7 +13,8 @@ from PIL import Image
 from benchmarks.quality import correlations, published
 from mimic.models.build import build_model
 from mimic.models.checkpoint import load_checkpoint, load_into
-from mimic.runs import demo, manager
+from mimic.runs import demo, further, manager
+from mimic.scores.table import TABLE_SIGNALS
 from mimic.workspace.layout import Workspace
 from sample_data import make
 
@@ -88,9 +89,10 @@ def test_both_checkpoints_share_their_backbone() -> None:
 def test_the_demo_finds_the_faults_and_its_signals_differ(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     dataset = demo.import_sample(workspace)
-    run = manager.score(workspace, demo.config())
+    run = further.add_signals(workspace, manager.score(workspace, demo.config()), list(TABLE_SIGNALS))
     table = demo.detection(run, dataset).set_index("signal")
     assert table.auroc["mimic"] > 0.85
+    assert table.auroc["ensemble"] > table.auroc.max() - 0.005
     assert (table.scored == 3000).all()
     written = pd.read_csv(FOLDER.parent / "results" / "quality_sample.csv")
     assert written[written.faults == "all"].set_index("signal").auroc.to_dict() == pytest.approx(

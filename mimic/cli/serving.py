@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mimic.cli.scoring import scored
+from mimic.cli.signals import added
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_summary
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
@@ -31,7 +32,7 @@ def demo(
 
     place = Workspace(workspace)
     dataset = demonstration.import_sample(place)
-    run = scored(place, demonstration.config(), "auto", None)
+    run = added(place, scored(place, demonstration.config(), "auto", None), None)
     out = console()
     print_summary(run)
     out.print(f"\nHow well each signal finds the {demonstration.faults(run, dataset):,} wrong labels (hidden from it):")

@@ -10,6 +10,7 @@ from mimic.errors import MimicError
 from mimic.evaluation.detection import detection_table
 from mimic.runs.config import ScoreConfig
 from mimic.runs.importing import import_dataset
+from mimic.scores import SIGNALS
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.rows import judged
@@ -40,13 +41,14 @@ def import_sample(workspace: Workspace) -> Dataset:
 
 
 def config() -> ScoreConfig:
-    """What the demonstration runs: every default, on the split that is there to be judged."""
+    """What the demonstration scores first: every signal of a pass, on the split that is there to be judged."""
     folder = sample_folder()
     return ScoreConfig.checked(
         dataset=DATASET,
         model=MODEL,
         reference=str(folder / "reference.safetensors"),
         start=str(folder / "start.safetensors"),
+        signals=tuple(SIGNALS),
     )
 
 
