@@ -1,16 +1,12 @@
-"""The nouns everything else speaks in: Sample, Shard, Batch, Votes. Imports nothing of ours; torch for types only."""
+"""The nouns everything else speaks in: Sample, Shard, Votes. Imports nothing of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch
 
 KEEP, DROP, ABSTAIN = 1, 0, -1
 
@@ -48,15 +44,6 @@ class Shard:
 
     def __len__(self) -> int:
         return self.last - self.first
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples ready for the model: ``numbers`` (B,) int64, ``images`` (B, C, H, W) float32, ``labels`` (B,) int64."""
-
-    numbers: NDArray[np.int64]
-    images: torch.Tensor
-    labels: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
