@@ -41,18 +41,24 @@ if audit is None:
     state.leave("audit", chosen.address | {"filter": name})
     st.stop()
 st.caption(
-    f"Is the given label right? {text.markdown(name)} keeps {text.markdown(rule.signal)} ≥ {text.score(rule.threshold)}; "
-    "half of the samples lie below, half above. Keys: K good, D bad, L relabel, S cannot tell, U undo."
+    f"Is the given label right? {text.markdown(name)} keeps {text.markdown(rule.signal)} ≥ "
+    f"{text.score(rule.threshold)}; about half of the samples lie below. "
+    "Keys: K good, D bad, L relabel, S cannot tell, U undo."
 )
 desk = judge.Desk(chosen, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
 
 
-def result(title: str, share: Interval, more: int | None, meaning: str) -> None:
+def result(title: str, share: Interval, meaning: str, hint: str) -> None:
     """One share with its interval, and what would narrow it."""
     st.metric(title, f"{text.percent(share.low, 0)} – {text.percent(share.high, 0)}", border=True, help=meaning)
-    further = "far" if more is None else f"about {text.count(more)}"
-    hint = "within ±5 points" if more == 0 else f"±5 points take {further} more verdicts"
-    st.caption(f"estimate {text.percent(share.estimate)} · {hint}")
+    st.caption(f"estimate {text.percent(share.estimate)}{hint}")
+
+
+def narrower(more: int | None) -> str:
+    """What would narrow an interval to ±5 points."""
+    if more == 0:
+        return " · within ±5 points"
+    return f" · ±5 points take {'far' if more is None else f'about {text.count(more)}'} more verdicts"
 
 
 @st.fragment
@@ -78,11 +84,12 @@ if st.toggle("Show what the verdicts say", key="results"):
     if at_line.enough:
         columns = st.columns(3, gap="small")
         with columns[0]:
-            result("Precision", at_line.precision, at_line.more_for_precision(), "The bad ones among the dropped")
+            hint = narrower(at_line.more_for_precision())
+            result("Precision", at_line.precision, "The bad ones among the dropped", hint)
         with columns[1]:
-            result("Recall", at_line.recall, at_line.more_for_recall(), "The dropped ones among the bad")
+            result("Recall", at_line.recall, "The dropped ones among the bad", narrower(at_line.more_for_recall()))
         with columns[2]:
-            result("Bad in all", at_line.bad_share, 0, "The bad ones among all scored samples")
+            result("Bad in all", at_line.bad_share, "The bad ones among all scored samples", "")
         table = judged.curve(published, audit, said)
         st.plotly_chart(
             figures.audit_curve(table, colours, audit.signal, audit.line),

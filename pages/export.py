@@ -4,7 +4,7 @@ import streamlit as st
 
 from mimic.filters.rules import read_rule
 from mimic.reports import exports, text
-from mimic.workspace.decisions import Decisions
+from mimic.workspace.decisions import overruling
 from mimic.workspace.layout import check_name
 from mimic.workspace.queries.connection import Published
 from pages.widgets import frame, state
@@ -51,7 +51,7 @@ with left:
 saved = found[name]
 rule = read_rule(saved.rule)
 published = Published.of(chosen.workspace.run(rule.run), chosen.dataset)
-people = Decisions(chosen.workspace, chosen.dataset).decided() if overrule else None
+people = overruling(chosen.workspace, chosen.dataset) if overrule else None
 selection = exports.Selection(published, rule, people)
 options = exports.Options(images=images, shard_size=shard_size, column=column)
 counts = selection.counts()

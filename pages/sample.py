@@ -4,6 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from mimic.reports import figures, text
+from mimic.workspace.database import exists
+from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets import frame, state
@@ -83,6 +85,11 @@ with known:
             key=f"guesses {chosen.run.id} {number}",
             alt="The reference's three best guesses",
         )
+    log = Decisions(chosen.workspace, chosen.dataset).history(number) if exists(chosen.workspace.path) else None
+    if log is not None and not log.empty:
+        st.markdown("**What people decided**, the latest first")
+        columns = ["at", "who", "action", "new_label", "why", "source", "undone"]
+        st.dataframe(log[columns], hide_index=True, alt="Decisions about this sample")
     further = {"path": facts.path, "split": facts.split} | facts.extra
     rows = [(name, text.plain(str(value), 1000)) for name, value in further.items() if value is not None]
     st.markdown("**As imported**")

@@ -3,8 +3,11 @@
 import streamlit as st
 
 from mimic.errors import MimicError
+from mimic.evaluation import verdicts
 from mimic.filters.rules import ThresholdRule, read_rule
 from mimic.reports import exports, figures, text
+from mimic.workspace.audits import list_audits
+from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.gallery import Where, gallery_page
@@ -146,6 +149,19 @@ with right:
             "Dropped that are wrong", text.percent(truth.precision), border=True, help="Precision of dropping"
         )
         cards[1].metric("Wrong ones dropped", text.percent(truth.recall), border=True, help="Recall of dropping")
+    audited = next((one for one in list_audits(chosen.workspace, chosen.run.id) if one.signal == signal), None)
+    if audited is not None:
+        said = verdicts.recorded(Decisions(chosen.workspace, chosen.dataset), audited)
+        (judgement,) = verdicts.judge_lines(published, audited, said, [line.score])
+        with st.container(border=True, gap="small"):
+            st.markdown(f"**At this line, by audit {text.markdown(audited.name)}**")
+            st.markdown(text.markdown(judgement.sentence, 400))
+            st.page_link(
+                "pages/audit.py",
+                label="The audit",
+                icon=":material/fact_check:",
+                query_params=chosen.address | {"filter": audited.name},
+            )
     st.plotly_chart(
         figures.class_balance(class_balance(published, signal, line.score), colours, largest=10),
         config=figures.CONFIG,

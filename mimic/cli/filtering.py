@@ -35,11 +35,11 @@ def export(
 ) -> None:
     """Write what a filter keeps as files that other tools read."""
     from mimic.reports.exports import Options, Selection, write_export
-    from mimic.workspace.decisions import Decisions
+    from mimic.workspace.decisions import overruling
 
     place = Workspace(workspace)
     published, rule = _filtered(place, name)
-    people = Decisions(place, place.dataset(published.dataset)).decided() if decisions else None
+    people = overruling(place, place.dataset(published.dataset)) if decisions else None
     selection = Selection(published, rule, people)
     options = Options(images=images, shard_size=shard_size, column=column)  # type: ignore[arg-type]  # checks itself
     say = console().print

@@ -22,8 +22,14 @@ from mimic.workspace.files import make_folder
 
 URL_VARIABLE = "MIMIC_DECISIONS_URL"
 
+_NAME = "decisions.db"
 _WAIT = 30.0  # seconds that a writer waits for another one
 _LOCK = 6108342201  # a number of ours, so that of several processes that start at once one makes the tables
+
+
+def exists(folder: Path) -> bool:
+    """Whether anybody has decided anything yet: a server is named, or the file is there."""
+    return bool(os.environ.get(URL_VARIABLE)) or (folder / _NAME).exists()
 
 
 class Database:
@@ -94,7 +100,7 @@ def _said() -> Iterator[None]:
 
 def _file(folder: Path) -> str:
     make_folder(folder)
-    return f"sqlite:///{folder.resolve() / 'decisions.db'}"
+    return f"sqlite:///{folder.resolve() / _NAME}"
 
 
 def _server(url: str) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from mimic.errors import MimicError
-from mimic.workspace.database import Database
+from mimic.workspace.database import Database, exists
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.export import DECIDED
 
@@ -307,6 +307,16 @@ class Decisions:
             index_elements=["content", "sample"], set_={"who": who, "until": now + seconds}, where=mine_or_over
         )
         return connection.execute(taking.returning(_CLAIMS.c.sample)).first() is not None
+
+
+def standing(workspace: Workspace, dataset: Dataset, samples: Sequence[int]) -> dict[int, Decision]:
+    """What holds for each of some samples. Looking makes no database where nobody has decided yet."""
+    return Decisions(workspace, dataset).decisions(samples) if exists(workspace.path) else {}
+
+
+def overruling(workspace: Workspace, dataset: Dataset) -> pa.Table:
+    """Every decision that holds, as `Decisions.decided` gives them. Looking makes no database either."""
+    return Decisions(workspace, dataset).decided() if exists(workspace.path) else DECIDED.empty_table()
 
 
 def _standing(content: str) -> sa.Select[Any]:

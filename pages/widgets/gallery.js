@@ -27,6 +27,7 @@ function picture(tile) {
     });
     box.append(edge);
   }
+  if (tile.decided) box.append(element("span", "decided", tile.decided));
   return box;
 }
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from mimic.reports import text
 from mimic.reports.palette import Palette
+from mimic.workspace.decisions import Decision, standing
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets.frame import Chosen
 
@@ -47,24 +48,37 @@ def show(
         empty: what to say where there are no rows.
     """
     scores = scores or {"score": ""}
-    tiles = [_tile(chosen, row, scores, edge) for row in rows.to_dict("records")]
+    decided = standing(chosen.workspace, chosen.dataset, [int(sample) for sample in rows["sample"]])
+    tiles = [_tile(chosen, row, scores, edge, decided.get(int(row["sample"]))) for row in rows.to_dict("records")]
     data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "markColour": colours.wrong}
     _grid(key=key, data=data)
 
 
-def _tile(chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str]) -> dict[str, Any]:
+def verdict(decision: Decision) -> str:
+    """What people decided, in a word or two."""
+    if decision.action == "relabel":
+        return f"→ {text.plain(decision.label or '', 40)}"
+    return "✓ keep" if decision.action == "keep" else "✕ drop"
+
+
+def _tile(
+    chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str], decision: Decision | None
+) -> dict[str, Any]:
     picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
     wrong = row["label"] is not None and row["truth"] is not None and row["label"] != row["truth"]
     label = text.plain(row["label"], 80) if row["label"] is not None else "no label"
     mark = f"≠ {text.plain(row['truth'], 40)}" if wrong else ""
     digits = 4 if len(scores) == 1 else 3
+    decided = verdict(decision) if decision else ""
     shown = [f"{word} {text.score(row[column], digits)}".strip() for column, word in scores.items()]
+    said = [f"{label} {mark}".strip(), *shown, decided, text.plain(row["id"], 80)]
     return {
         "href": "sample?" + urlencode({**chosen.address, "sample": int(row["sample"])}),
         "uri": picture.uri,
         "small": picture.small,
         "reason": picture.reason,
-        "alt": ", ".join([f"{label} {mark}".strip(), *shown, text.plain(row["id"], 80)]),
+        "alt": ", ".join(part for part in said if part),
+        "decided": decided,
         "scores": shown,
         "label": label,
         "mark": mark,

@@ -1,13 +1,16 @@
 """Deciding about samples by key: one large image or a grid. Every decision is on the disk before anything is redrawn.
 
-A press decides only what was seen: buttons are keyed by sample, so a press that comes late meets a button that is gone,
-and presses within `GUARD` seconds of drawing are ignored, so that a held or bouncing key decides nothing.
+A press decides only what was seen, once. Buttons belong to a turn: a press that comes late meets one of a turn that is
+over and does nothing. A held key, a bouncing one, or one within `GUARD` seconds of drawing is swallowed, in the browser
+(keys.js) and here. And every showing of a sample has a name, under which the database takes one event.
 """
 
 from __future__ import annotations
 
 import getpass
+import math
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from pages.widgets.frame import Chosen, on_change
 GUARD = 0.15
 LARGE, TILE, GRID = 512, 160, 12
 
-_focus = st.components.v2.component("mimic-focus", js=(Path(__file__).parent / "focus.js").read_text(encoding="utf-8"))
+_keys = st.components.v2.component("mimic-keys", js=(Path(__file__).parent / "keys.js").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,7 @@ def undo(desk: Desk) -> None:
         st.toast("Nothing left to undo.", icon=":material/info:")
         return
     desk.decisions.claim(desk.who, [sample])
-    st.session_state["judge: again"] = sample
-    st.session_state["judge: place"] = 0
+    _next_turn(sample)
 
 
 def again(samples: Sequence[int]) -> list[int]:
@@ -100,7 +102,7 @@ def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
         st.text_input("Why (optional)", key=f"why {candidate.sample}", max_chars=500)
     for following in candidates[place + 1 : place + 4]:  # made now, so that the next key finds them ready
         thumbnail(desk.chosen.dataset.root, following.path, desk.chosen.workspace.cache_folder, LARGE, enlarge=True)
-    st.session_state["judge: drawn"] = time.monotonic()
+    _drawn("kdlsu", candidate.sample)
 
 
 def grid(desk: Desk, candidates: Sequence[Candidate]) -> None:
@@ -129,22 +131,35 @@ def grid(desk: Desk, candidates: Sequence[Candidate]) -> None:
                 st.checkbox(label, key=f"pick {candidate.sample}")
                 if not desk.blind:
                     st.caption(text.score(candidate.score))
-    st.session_state["judge: drawn"] = time.monotonic()
+    _drawn("kdsau", first.sample)
 
 
 def _button(desk: Desk, words: str, shortcut: str, icon: str, act: Callable[[], None], candidate: Candidate) -> None:
     st.button(
-        words, icon=icon, shortcut=shortcut, key=f"{shortcut} {desk.source} {candidate.sample}",
+        words, icon=icon, shortcut=shortcut, key=f"{shortcut} {_turn()} {desk.source} {candidate.sample}",
         on_click=on_change(_guarded(act)),
     )  # fmt: skip
 
 
 def _guarded(act: Callable[[], None]) -> Callable[[], None]:
+    turn = _turn()
+
     def guarded() -> None:
-        if time.monotonic() - st.session_state.get("judge: drawn", 0.0) >= GUARD:
+        if turn == _turn() and time.monotonic() - st.session_state.get("judge: drawn", 0.0) >= GUARD:
             act()
 
     return guarded
+
+
+def _drawn(keys: str, sample: int) -> None:
+    """Everything stands: from now on the guard counts."""
+    relabels = st.session_state.get("judge: relabels") == sample
+    turn = f"{_turn()} {sample}"
+    _keys(
+        key="keys",
+        data={"keys": keys, "guard": 1000 * GUARD, "turn": turn, "focus": f"label-{sample}" if relabels else None},
+    )
+    st.session_state["judge: drawn"] = time.monotonic()
 
 
 def _decide(desk: Desk, candidates: Sequence[Candidate], action: Action, label: str | None = None) -> None:
@@ -153,10 +168,29 @@ def _decide(desk: Desk, candidates: Sequence[Candidate], action: Action, label: 
     for candidate in candidates:
         subject = Subject(candidate.sample, candidate.id, candidate.label, desk.chosen.run.id, desk.source)
         why = st.session_state.get(f"why {candidate.sample}", "")
-        desk.decisions.record(desk.who, action, subject, label=label, why=why)
-    st.session_state["judge: again"] = None
-    st.session_state["judge: relabels"] = None
-    st.session_state["judge: place"] = 0
+        showing = f"{st.session_state['judge: session']}-{_turn()}-{candidate.sample}"
+        desk.decisions.record(desk.who, action, subject, label=label, why=why, key=showing)
+    if candidates:
+        _next_turn(None)
+
+
+def _turn() -> int:
+    """How many decisions this session has seen through."""
+    st.session_state.setdefault("judge: session", uuid.uuid4().hex[:16])
+    return int(st.session_state.setdefault("judge: turn", 0))
+
+
+def _next_turn(back: int | None) -> None:
+    """What was shown is settled; nothing new is drawn yet."""
+    st.session_state.update(
+        {
+            "judge: again": back,
+            "judge: relabels": None,
+            "judge: place": 0,
+            "judge: turn": _turn() + 1,
+            "judge: drawn": math.inf,
+        }
+    )
 
 
 def _go(place: int) -> None:
@@ -180,7 +214,6 @@ def _labels(desk: Desk, candidate: Candidate) -> None:
         "New label", [*first, *others], index=None, key=key, on_change=on_change(take), format_func=text.plain,
         placeholder="type, Enter takes it",
     )  # fmt: skip
-    _focus(key="focus", data={"key": key})
 
 
 def _picture(chosen: Chosen, candidate: Candidate, size: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import synthetic
 from mimic.data import Shard
+from mimic.workspace.decisions import Decisions, Subject
 from tests.pages.conftest import CLASSES, SHARD, address, metrics, words
 
 
@@ -46,3 +47,18 @@ def test_an_unknown_sample_is_a_sentence(published, open_page, sample):
     app = open_page(published, "sample", run="synthetic-1500", sample=sample)
     assert app.title[0].value == "Sample"
     assert sample == "many" or "has no sample" in words(app)
+
+
+def test_what_people_decided_is_told(copy, open_page, monkeypatch):
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    app = open_page(copy, "sample", run="synthetic-1500", sample="5")
+    assert not (copy.path / "decisions.db").exists()  # looking makes nothing
+    decisions = Decisions(copy, copy.dataset("synthetic-1500"))
+    decisions.record("ann", "drop", Subject(5, "x", None), why="blurred")
+    decisions.undo("ann")
+    app.run()
+    log = next(table.value for table in app.dataframe if "action" in table.value)
+    assert log[["who", "action", "why", "undone"]].values.tolist() == [
+        ["ann", "undo", "", False],
+        ["ann", "drop", "blurred", True],
+    ]

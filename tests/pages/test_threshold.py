@@ -7,7 +7,12 @@ import pytest
 
 from benchmarks import synthetic
 from mimic.data import Shard
+from mimic.evaluation.verdicts import judge_lines
+from mimic.workspace.audits import begin_audit
+from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import load_filter, save_filter
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.threshold import line_keeping
 from tests.pages.conftest import CLASSES, ROWS, SHARD, address, metrics, words
 
 KEPT, DROPPED = ":blue[:material/check:] Kept", ":orange[:material/close:] Dropped"
@@ -106,3 +111,23 @@ def test_a_keep_from_nowhere(published, open_page):
     for keep in ("-5", "1e12", "many", "nan"):
         app = open_page(published, "threshold", keep=keep)
         assert json.loads(metrics(app)["Not scored"].replace(",", "")) >= 0
+
+
+def test_an_audit_speaks_at_any_line(copy, open_page, monkeypatch):
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    dataset = copy.dataset("synthetic-1500")
+    published = Published.of(copy.run("synthetic-1500"), dataset)
+    audit = begin_audit(copy, "checked", published, "mimic", 0.0, (40, 40))
+    app = open_page(copy, "threshold", run="synthetic-1500", keep="900")
+    assert "Not enough verdicts: 0 bad samples" in words(app).replace("\\", "")
+    verdicts = {}
+    for place, sample in enumerate(audit.samples):
+        action = "drop" if place % 3 == 0 else "keep"
+        verdicts[sample] = "bad" if action == "drop" else "good"
+        Decisions(copy, dataset).record("ann", action, Subject(sample, "x", None, source=audit.source))
+    app.run()
+    line = line_keeping(published, "mimic", 900)
+    (expected,) = judge_lines(published, audit, verdicts, [line.score])
+    assert expected.sentence in words(app).replace("\\", "")
+    app.selectbox(key="state: signal").set_value("margin").run()
+    assert "At this line" not in words(app)

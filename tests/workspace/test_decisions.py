@@ -20,7 +20,7 @@ from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.workspace.database import URL_VARIABLE
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.decisions import Decision, Decisions, Subject
+from mimic.workspace.decisions import Decision, Decisions, Subject, overruling, standing
 from mimic.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,3 +253,15 @@ def test_a_broken_file_is_said(tmp_path, monkeypatch):
     (tmp_path / "decisions.db").write_text("not a database" * 100)
     with pytest.raises(MimicError, match="decisions cannot be read"):
         Decisions(Workspace(tmp_path), Workspace(tmp_path).dataset("d"))
+
+
+def test_looking_makes_no_database(tmp_path, monkeypatch):
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    make_dataset(tmp_path)
+    place, dataset = Workspace(tmp_path), Workspace(tmp_path).dataset("d")
+    assert standing(place, dataset, [1, 2]) == {}
+    assert overruling(place, dataset).num_rows == 0
+    assert not (tmp_path / "decisions.db").exists()
+    Decisions(place, dataset).record("ann", "drop", subject(2))
+    assert {sample: one.action for sample, one in standing(place, dataset, [1, 2]).items()} == {2: "drop"}
+    assert overruling(place, dataset).to_pylist() == [{"sample": 2, "action": "drop", "label": None}]
