@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from mimic.cli import datasets, filtering, looking, scoring, serving, signals
+from mimic.cli import comparing, datasets, filtering, looking, scoring, serving, signals
 from mimic.errors import MimicError
 
 # In the order of --help.
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "score": scoring.score,
     "runs": looking.runs,
     "show": looking.show,
+    "compare": comparing.compare,
     "audit": filtering.audit,
     "export": filtering.export,
     "app": serving.app,
