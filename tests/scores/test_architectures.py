@@ -58,6 +58,8 @@ def nudged(start):
     return start.eval(), reference.eval()
 
 
+# Relative error that float32 may have against float64: rounding can put a unit on the other side of ReLU's kink.
+ACROSS_KINKS = 2e-2
 seeds = given(seed=st.integers(0, 2**31))
 lean = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -75,8 +77,12 @@ def test_classifiers(backward_scores, make, scope, seed):
     images, labels = torch.randn(3, 3, 32, 32), torch.randint(5, (3,))
     direction = Direction.between(start, reference.state_dict(), scope, images)
     expected = backward_scores(start, reference, images, labels, list(direction.tensors))
-    got = mimic_scores(start, images, labels, direction).double()
-    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    single = mimic_scores(start, images, labels, direction).double()
+    assert float((single - expected).norm() / expected.norm()) < ACROSS_KINKS
+    start.double()
+    direction = Direction.between(start, reference.state_dict(), scope, images.double())
+    got = mimic_scores(start, images.double(), labels, direction).double()
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7 * float(expected.abs().max()))
 
 
 # One of each kind of layer that image models are made of: depthwise and grouped convolutions, gates, global response
@@ -121,7 +127,7 @@ def test_the_zoo_knows_forward_mode(library, name, size):
     for _ in range(2):  # the second pass may take shortcuts that the first one has found
         got = differentiate(images, labels).slopes[0]
         assert differentiate.methods == ["jvp"], differentiate.reasons
-        assert float((got - expected).norm() / expected.norm()) < 2e-3
+        assert float((got - expected).norm() / expected.norm()) < ACROSS_KINKS
 
 
 def two_towers(custom):
@@ -178,9 +184,10 @@ def test_pairs_by_differences_and_by_a_loader():
 def test_multi_label(make_case, backward_scores, seed):
     case = make_case("convnet", seed)
     target = torch.randint(2, (5, 7))
-    direction = Direction.between(case.start, case.reference.state_dict(), "full")
-    got = mimic_scores(case.start, case.images, target, direction, "multi_label").double()
+    start = case.start.double()
+    direction = Direction.between(start, case.reference.state_dict(), "full")
+    got = mimic_scores(start, case.images.double(), target, direction, "multi_label").double()
     expected = backward_scores(
         case.start, case.reference, case.images, target, list(direction.tensors), get_loss("multi_label")
     )
-    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-7)

@@ -73,7 +73,7 @@ def test_from_a_zero_head_the_score_is_the_references_centred_logit(make_case):
 
 def test_batches_do_not_change_the_scores(make_case):
     """Batch size changes the order of sums in a matrix product, so equality holds to rounding, not to the bit."""
-    case = make_case("convnet", seed=6, batch=12)
+    case = make_case("attention", seed=6, batch=12)
     direction = Direction.between(case.start, case.reference.state_dict(), "full")
     whole = mimic_scores(case.start, case.images, case.labels, direction)
     for size in (1, 5):
