@@ -261,7 +261,17 @@ def _why_not_closed(module: nn.Module, direction: Direction) -> str:
 def why_not_through(module: nn.Module, head: str) -> str:
     """Why new weights of the head would not act on its features alone; empty if they do."""
     layer = module.get_submodule(head)
-    if type(layer) is not nn.Linear or {name for name, _ in layer.named_parameters()} - {"weight", "bias"}:
+    others = {name for name, _ in layer.named_parameters()} - {"weight", "bias"}
+    if not isinstance(layer, nn.Linear) or others or not _is_affine(layer):
         return f"{head!r} is no plain linear layer of its own"
     uses = [name for name, each in module.named_parameters(remove_duplicate=False) if each is layer.weight]
     return f"{head!r} shares its weights with another layer" if len(uses) > 1 else ""
+
+
+def _is_affine(layer: nn.Linear) -> bool:
+    """Whether a layer gives W x + b and nothing else; subclasses of torch's own may do more."""
+    if type(layer) is nn.Linear:
+        return True
+    x = torch.linspace(-1, 1, 2 * layer.in_features).view(2, -1).to(layer.weight)
+    with evaluating(layer):
+        return torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))

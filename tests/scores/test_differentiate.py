@@ -208,6 +208,32 @@ def test_tied_weights_count_once_and_through_both_uses(backward_scores, scope, s
         Differentiator(start, [direction], cross_entropy, "closed")
 
 
+class Renamed(nn.Linear):
+    """A linear layer under another class, as timm has one."""
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+class Cosine(nn.Linear):
+    """More than a linear layer."""
+
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.normalize(x, dim=1), self.weight, self.bias)
+
+
+@pytest.mark.parametrize(("kind", "method"), [(Renamed, "closed"), (Cosine, "jvp")])
+def test_subclasses_of_linear_are_tried(backward_scores, kind, method):
+    torch.manual_seed(0)
+    start, reference = (nn.Sequential(nn.Linear(4, 5), nn.Tanh(), kind(5, 3)) for _ in range(2))
+    images, labels = torch.randn(6, 4), torch.randint(3, (6,))
+    direction = Direction.between(start, reference.state_dict(), "last", images)
+    differentiate = Differentiator(start, [direction], cross_entropy)
+    assert differentiate.methods == [method]
+    expected = backward_scores(start, reference, images, labels, list(direction.tensors))
+    torch.testing.assert_close(-differentiate(images, labels).slopes[0].double(), expected, rtol=1e-4, atol=1e-5)
+
+
 class Scaled(nn.Module):
     """Ends in something after its last linear layer."""
 
