@@ -24,6 +24,8 @@ from mimic.errors import MimicError
 # Making per-sample gradients of a weight costs memory traffic, not making them one more product: above this many
 # positions a sample the traffic is the cheaper.
 POSITIONS = 32
+# The same for convolutions: at least so many positions and input channels.
+CONVOLVED, CHANNELS = 128, 8
 
 
 class UnknownLayer(MimicError):
@@ -159,20 +161,32 @@ def convolution(
         per_row = delta.flatten(2).sum(dim=2)  # (rows, O)
         entries.append(made("bias", per_row.reshape(samples, -1, per_row.shape[1]).sum(dim=1), v["bias"]))
     if "weight" in v:
-        slope = _dot(layer._conv_forward(x, v["weight"].to(delta), None), delta, samples)
-        padding, zeros = list(layer.padding), [0] * len(layer.stride)
-
-        def gradient(weights: Tensor) -> dict[str, Tensor]:
-            scaled = _scaled(delta, weights)
-            return {
-                "weight": torch.ops.aten.convolution_backward(  # the one way to ask for the weight's gradient alone
-                    scaled, x, layer.weight.detach().to(x), None, list(layer.stride), padding, list(layer.dilation),
-                    False, zeros, layer.groups, [False, True, False],
-                )[1]
-            }  # fmt: skip
-
-        entries.append(Entry(slope, gradient))
+        if _apart(layer, delta) and budget.grants(len(delta) * layer.weight.numel() * delta.element_size()):
+            # Every row is a group of its own in one row's convolution.
+            rows = _kernel_gradient(layer, x.flatten(0, 1)[None], delta.flatten(0, 1)[None], len(delta))
+            by_sample = rows.view(samples, -1, *layer.weight.shape)
+            whole = by_sample.squeeze(1) if len(delta) == samples else by_sample.sum(dim=1)
+            entries.append(made("weight", whole, v["weight"]))
+        else:
+            slope = _dot(layer._conv_forward(x, v["weight"].to(delta), None), delta, samples)
+            entries.append(Entry(slope, lambda w: {"weight": _kernel_gradient(layer, x, _scaled(delta, w), 1)}))
     return combine(entries)
+
+
+def _apart(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, delta: Tensor) -> bool:
+    """Whether making every row's kernel gradient is cheaper than a convolution with v: so measured on CPUs."""
+    positions = delta[0, 0].numel()
+    return delta.device.type == "cpu" and layer.groups == 1 and layer.in_channels >= CHANNELS and positions >= CONVOLVED
+
+
+def _kernel_gradient(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor, delta: Tensor, times: int) -> Tensor:
+    """The kernel's gradient, for so many kernels in groups side by side."""
+    kernel = layer.weight.detach().to(x).repeat(times, *[1] * (layer.weight.ndim - 1))
+    gradient: Tensor = torch.ops.aten.convolution_backward(  # the one way to ask for the weight's gradient alone
+        delta, x, kernel, None, list(layer.stride), list(layer.padding), list(layer.dilation),
+        False, [0] * len(layer.stride), times * layer.groups, [False, True, False],
+    )[1]  # fmt: skip
+    return gradient
 
 
 def normalisation(
