@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mimic.losses import NO_LABEL
@@ -41,13 +40,16 @@ def nearest(features: NDArray[np.float32], count: int = NEIGHBOURS, block_bytes:
         count: k.
         block_bytes: memory for similarities.
     """
-    directions = F.normalize(standardised(features), dim=1)
+    directions = standardised(features)
+    directions /= directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
     size, count = len(directions), min(count, len(directions) - 1)
     block = max(1, block_bytes // (4 * size))
     rows = np.empty((size, count), np.int64)
     cosines = np.empty((size, count), np.float32)
+    cells = torch.empty(min(block, size), size)  # one block of cosines, used again and again
     for first in range(0, size, block):
-        some = directions[first : first + block] @ directions.T
+        few = directions[first : first + block]
+        some = torch.mm(few, directions.T, out=cells[: len(few)])
         here = torch.arange(len(some))
         some[here, first + here] = -torch.inf
         found = some.topk(count, dim=1)
