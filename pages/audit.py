@@ -9,7 +9,7 @@ from mimic.reports import figures, text
 from mimic.workspace.audits import begin_audit, list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.queries.review import candidates
+from mimic.workspace.queries.review import Known
 from mimic.workspace.queries.threshold import line_at
 from pages.widgets import frame, judge, state
 
@@ -45,6 +45,9 @@ st.caption(
     f"{text.score(rule.threshold)}; about half of the samples lie below. "
     "Keys: K good, D bad, L relabel, S cannot tell, U undo."
 )
+known = st.session_state.setdefault(
+    f"known {published.published_at} {published.run} {audit.signal}", Known(published, audit.signal)
+)
 desk = judge.Desk(chosen, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
 
 
@@ -70,7 +73,7 @@ def work() -> None:
         waiting = [sample for sample in audit.samples if sample not in said]
         samples = judge.again(decisions.claim(who, waiting, IN_HAND, source=audit.source))
         if samples:
-            judge.one(desk, candidates(published, audit.signal, samples))
+            judge.one(desk, known.get(samples, waiting))
         else:
             st.success("Every drawn sample is judged, or in other people's hands.", icon=":material/done_all:")
             st.button("Undo", icon=":material/undo:", shortcut="U", on_click=judge.undo, args=(desk,))

@@ -9,7 +9,7 @@ from mimic.reports import text
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.gallery import Where
-from mimic.workspace.queries.review import Queue, candidates
+from mimic.workspace.queries.review import Known, Queue
 from pages.widgets import frame, judge, state
 
 IN_HAND = 8
@@ -54,8 +54,11 @@ if wanted.where.ranges and which in ("lowest", "highest", "random"):
     st.badge(
         f"{text.markdown(chosen.signal)} {text.interval(*wanted.where.ranges[0][1:])}", icon=":material/select:",
     )  # fmt: skip
-key = f"queue {wanted.published.run} {wanted.signal} {which} {wanted.where}"
+key = f"queue {published.published_at} {published.run} {wanted.signal} {which} {wanted.where}"
 queue = st.session_state.setdefault(key, wanted)
+known = st.session_state.setdefault(
+    f"known {published.published_at} {published.run} {queue.signal}", Known(published, queue.signal)
+)
 desk = judge.Desk(chosen, decisions, who, text.plain(queues[which], 200))
 
 
@@ -73,7 +76,7 @@ def work() -> None:
             st.success("This queue is done, or the rest is in other people's hands.", icon=":material/done_all:")
             st.button("Undo", icon=":material/undo:", shortcut="U", on_click=judge.undo, args=(desk,))
             return
-        found = candidates(published, queue.signal, samples)
+        found = known.get(samples, queue.page)
         (judge.one if view == "one" else judge.grid)(desk, found)
 
 

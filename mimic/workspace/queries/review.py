@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -53,12 +53,36 @@ def candidates(published: Published, signal: str, samples: Sequence[int]) -> lis
 
 
 @dataclass
+class Known:
+    """Candidates that were looked up already, so that a key press need not ask the published file anything.
+
+    Attributes:
+        published, signal: what is asked.
+        kept: by sample; at most `LARGEST_PAGE` × 10, then it begins anew.
+    """
+
+    published: Published
+    signal: str
+    kept: dict[int, Candidate] = field(default_factory=dict)
+
+    def get(self, samples: Sequence[int], ahead: Sequence[int] = ()) -> list[Candidate]:
+        """The candidates of some samples; where one is not known yet, those `ahead` are looked up along with it."""
+        if not all(sample in self.kept for sample in samples):
+            wanted = list(dict.fromkeys([*samples, *ahead]))[:LARGEST_PAGE]
+            if len(self.kept) > 10 * LARGEST_PAGE:
+                self.kept.clear()
+            self.kept |= {one.sample: one for one in candidates(self.published, self.signal, wanted)}
+        return [self.kept[sample] for sample in samples]
+
+
+@dataclass
 class Queue:
     """An order of samples that people work through together, each sample by one of them.
 
     Attributes:
         published, signal, order, where, near, seed: as in `gallery_page`.
         start: where the next look begins: everything before is decided, or was in others' hands when it was looked at.
+        page: the samples of the page that begins there; a published run never changes, so it is asked for once.
     """
 
     published: Published
@@ -68,35 +92,38 @@ class Queue:
     near: float = 0.0
     seed: int = 0
     start: Cursor | None = None
+    page: list[int] = field(default_factory=list)
+    _after: Cursor | None = None
 
     def take(self, decisions: Decisions, who: str, count: int) -> list[int]:
         """The next `count` samples for this person, now in their hand; fewer at the end."""
         taken = self._taken(decisions, who, count)
         if not taken and self.start is not None:  # what others let go of lies further up
-            self.start = None
+            self.start, self.page = None, []
             taken = self._taken(decisions, who, count)
         return taken
 
     def _taken(self, decisions: Decisions, who: str, count: int) -> list[int]:
         taken: list[int] = []
-        for place, samples in self._pages():
+        here: tuple[Cursor | None, list[int], Cursor | None] | None = (
+            (self.start, self.page, self._after) if self.page else self._look(self.start)
+        )
+        while here is not None:
+            place, samples, after = here
             found = decisions.claim(who, samples, count - len(taken))
             if not taken:
-                self.start = place
+                self.start, self.page, self._after = place, samples, after
             taken += found
             if len(taken) >= count:
                 break
+            here = None if after is None else self._look(after)
         return taken
 
-    def _pages(self) -> Iterator[tuple[Cursor | None, list[int]]]:
-        place = self.start
-        while True:
-            page = gallery_page(
-                self.published, self.signal, self.order, self.where,
-                size=LARGEST_PAGE, after=place, near=self.near, seed=self.seed,
-            )  # fmt: skip
-            if not page.rows.empty:
-                yield place, [int(sample) for sample in page.rows["sample"]]
-            if page.after is None:
-                return
-            place = page.after
+    def _look(self, place: Cursor | None) -> tuple[Cursor | None, list[int], Cursor | None] | None:
+        """The page that follows a place, and where the next one begins; None where there is nothing."""
+        page = gallery_page(
+            self.published, self.signal, self.order, self.where,
+            size=LARGEST_PAGE, after=place, near=self.near, seed=self.seed,
+        )  # fmt: skip
+        samples = [int(sample) for sample in page.rows["sample"]]
+        return (place, samples, page.after) if samples else None

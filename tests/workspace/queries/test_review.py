@@ -6,7 +6,7 @@ import pytest
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.gallery import Where
-from mimic.workspace.queries.review import Queue, candidates
+from mimic.workspace.queries.review import Known, Queue, candidates
 from tests.workspace.queries.conftest import CLASSES
 
 
@@ -24,6 +24,14 @@ def test_candidates_say_what_is_known(known):
     scores = known.scores["mimic"][[7, 1100]]
     assert [np.nan if c.score is None else c.score for c in (first, second)] == pytest.approx(scores, nan_ok=True)
     assert candidates(known.published, "mimic", []) == []
+
+
+def test_what_is_known_is_not_asked_again(known, monkeypatch):
+    memory = Known(known.published, "mimic")
+    assert memory.get([5, 3], range(3, 200)) == candidates(known.published, "mimic", [5, 3])
+    assert len(memory.kept) == 96
+    monkeypatch.setattr("mimic.workspace.queries.review.candidates", None)
+    assert [one.sample for one in memory.get([80, 4])] == [80, 4]
 
 
 def test_two_people_work_through_a_queue(known, decisions):
