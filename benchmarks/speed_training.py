@@ -1,22 +1,19 @@
 """What a Grad-Mimic step costs, against a plain step of the same model on the same batch in the same process.
 
-python -m benchmarks.speed_training [--rounds 15] [--models resnet20,vit-tiny]
+python -m benchmarks.speed_training [--rounds 15] [--models "resnet20;vit-tiny"] [--busy]
 
 Rows: the plain step, Grad-Mimic by scope and method, with and without a record, and what the paper's released code does
 (every sample's gradient by vmap(grad), then their weighted sum). Methods take turns within a round; the ratio is the
-median over rounds of each round's own ratio, so that a busy machine slows both alike. `resnet20` has frozen batch
-statistics, as fine-tuning often does; in `resnet20, batch statistics` they move, which couples the samples.
+median over rounds of each round's own ratio, so that a busy machine slows both alike; on a very busy one, `--busy`
+takes CPU time on one thread instead of the clock on all of them. `resnet20` has frozen batch statistics, as fine-tuning
+often does; in `resnet20, batch statistics` they move, which couples the samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import os
-import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +26,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from benchmarks.tables import Section, markdown, write_csv, write_section
+from benchmarks.timing import interleaved, with_allocator
 from mimic import GradMimic
 from mimic.models.small import SMALL
 
-# glibc gives freed activations back to the kernel, which takes as long as small layers' work.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(8 * 2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
-    "MALLOC_TOP_PAD_": str(256 * 2**20),
-}
 OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "SGD": lambda parameters: torch.optim.SGD(parameters, lr=1e-4),
     "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=1e-6),
@@ -87,7 +79,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]] | None] = {
 COUPLED = {name: each for name, each in METHODS.items() if name != "full, one backward"}
 
 
-def measure(name: str, optimiser: str, rounds: int) -> pd.DataFrame:
+def measure(name: str, optimiser: str, rounds: int, clock: str = "wall") -> pd.DataFrame:
     """The table of one problem and optimiser: method, milliseconds, and the ratio to the plain step."""
     torch.manual_seed(0)
     problem = PROBLEMS[name]()
@@ -99,26 +91,17 @@ def measure(name: str, optimiser: str, rounds: int) -> pd.DataFrame:
         }
         if not coupled:
             steps["vmap(grad), as the paper's code"] = _vmap_step(problem, optimiser)
-        for step in steps.values():
-            step()
-            step()
-        times: dict[str, list[float]] = {method: [] for method in steps}
-        for _ in range(rounds):
-            for method, step in steps.items():
-                begin = time.perf_counter()
-                step()
-                times[method].append(time.perf_counter() - begin)
-    plain = times["plain step"]
+        times = interleaved(steps, rounds, clock=clock)
     return pd.DataFrame(
         {
             "model": name,
             "batch": len(problem.images),
             "optimiser": optimiser,
             "method": method,
-            "ms": 1e3 * statistics.median(each),
-            "ratio": statistics.median(a / b for a, b in zip(each, plain, strict=True)),
+            "ms": times.milliseconds(method),
+            "ratio": times.ratio(method, "plain step"),
         }
-        for method, each in times.items()
+        for method in steps
     )
 
 
@@ -188,23 +171,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--models", default=";".join(PROBLEMS), help="separated by ;")
     parser.add_argument("--optimisers", default=",".join(OPTIMISERS))
+    parser.add_argument("--busy", action="store_true", help="CPU time on one thread")
     arguments = parser.parse_args()
+    if arguments.busy:
+        torch.set_num_threads(1)
+    clock = "processor" if arguments.busy else "wall"
     tables = []
     for name in arguments.models.split(";"):
         for optimiser in arguments.optimisers.split(","):
-            table = measure(name, optimiser, arguments.rounds)
+            table = measure(name, optimiser, arguments.rounds, clock)
             print(table.to_string(index=False), flush=True)
             tables.append(table)
     table = pd.concat(tables)
     write_csv("speed_training", table)
-    body = "A Grad-Mimic step relative to a plain step of the same model on the same batch, in the same process.\n\n"
-    command = "python -m benchmarks.speed_training"
+    how = "CPU time on one thread of a busy machine" if arguments.busy else f"{torch.get_num_threads()} threads"
+    body = f"A Grad-Mimic step relative to a plain step of the same model on the same batch, in one process; {how}.\n\n"
+    command = "python -m benchmarks.speed_training" + " --busy" * arguments.busy
     write_section(Section("speed_training", "The cost of a Grad-Mimic step", command, body + markdown(table, 2)))
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.execve(
-            sys.executable, [sys.executable, "-m", "benchmarks.speed_training", *sys.argv[1:]], os.environ | ALLOCATOR
-        )
+    with_allocator("benchmarks.speed_training")
     main()
