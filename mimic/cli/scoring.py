@@ -32,6 +32,11 @@ def score(
     ] = None,
     signals: Annotated[str, typer.Option(help=f"Some of {','.join(SIGNALS)}.")] = ",".join(DEFAULT_SIGNALS),
     method: Annotated[str, typer.Option(help="How the derivative is taken: auto, closed, jvp, difference.")] = "auto",
+    label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16: about half the cost, checked against fp32 on the first samples.")
+    ] = "fp32",
+    force: Annotated[bool, typer.Option("--force", help="Use bf16 even where it ranks otherwise than fp32.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a forward pass.")] = 128,
     limit: Annotated[
         int | None, typer.Option(min=2, help="Score at most so many samples, spread evenly over the data set.")
@@ -60,7 +65,10 @@ def score(
         start=_absolute(start) if start else None,
         scopes=tuple(scope or ["last"]),
         signals=tuple(name.strip() for name in signals.split(",") if name.strip()),
+        label_smoothing=label_smoothing,
         method=method,
+        precision=precision,
+        force=force,
         batch_size=batch_size,
         limit=limit,
         split=split,

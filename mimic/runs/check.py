@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mimic.data import Shard
 from mimic.errors import MimicError
 from mimic.evaluation.reference_check import Gradient, check_reference
-from mimic.runs.loading import Loader, Piece
+from mimic.runs.drawn import batches
 from mimic.runs.prepare import Prepared
 from mimic.scores.gradient import mean_gradient
-from mimic.workspace.datasets import label_codes, read_inputs
+from mimic.workspace.datasets import label_codes
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import read_parts
 
@@ -58,25 +54,11 @@ def _gradient(prepared: Prepared, samples: NDArray[np.int32]) -> Gradient:
     drawn = np.random.default_rng(_SEED).permutation(len(samples))[:count]
     found = mean_gradient(
         prepared.weights.built.module,
-        _batches(prepared, np.sort(samples[drawn])),
+        batches(prepared, np.sort(samples[drawn]), _BATCH),
         prepared.scorer.directions[0],
-        prepared.config.loss,
+        prepared.scorer.loss,
     )
     return Gradient(found.norm, found.cosine, found.samples)
-
-
-def _batches(prepared: Prepared, samples: NDArray[np.int32]) -> Iterator[tuple[Tensor, Tensor]]:
-    inputs = read_inputs(prepared.dataset, samples)
-    labels = prepared.classes.labels(inputs.codes)
-    pieces = [
-        Piece(Shard(0, 0, 0), False, samples[i : i + _BATCH], inputs.paths[i : i + _BATCH], labels[i : i + _BATCH])
-        for i in range(0, len(samples), _BATCH)
-    ]
-    for decoded in Loader(prepared.dataset.root, prepared.preprocess)(pieces):
-        readable = [row for row in range(len(decoded.piece.paths)) if row not in decoded.reasons]
-        if readable:
-            chosen = torch.from_numpy(decoded.piece.labels[readable])
-            yield decoded.images[readable].to(prepared.device), chosen.to(prepared.device)
 
 
 def _commonest_reason(run: Run) -> str:

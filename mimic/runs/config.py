@@ -32,8 +32,10 @@ class ScoreConfig(BaseModel):
         start: a checkpoint's path; None: the model as it is built.
         scopes: which parameters the direction is taken over; the first one gives the signal ``mimic``.
         signals: names in `mimic.scores.SIGNALS`; ``mimic`` is always among them.
-        loss: a name in `mimic.losses.LOSSES`.
+        label_smoothing: of the cross-entropy, 0 … 1.
         method: how the derivative is taken.
+        precision: of the forward passes; bf16 is compared with fp32 on the first samples.
+        force: whether bf16 goes on where it ranks those otherwise.
         batch_size: samples a forward pass, ≥ 1.
         split: the split to score; ``"all"``: every sample; None: ``train`` where there is one, else all.
         limit: score at most so many samples, spread evenly; None: all of them.
@@ -50,8 +52,10 @@ class ScoreConfig(BaseModel):
     start: str | None = None
     scopes: tuple[str, ...] = Field(("last",), min_length=1)
     signals: tuple[str, ...] = DEFAULT_SIGNALS
-    loss: str = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     method: Literal["auto", "closed", "jvp", "difference"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    force: bool = False
     batch_size: int = Field(128, ge=1)
     split: str | None = None
     limit: int | None = Field(None, ge=1)

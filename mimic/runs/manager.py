@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from mimic.models.checkpoint import Checkpoint
 from mimic.runs import local
 from mimic.runs.check import reference_check
 from mimic.runs.config import MAIN, ScoreConfig
+from mimic.runs.drawn import settle
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
 from mimic.runs.worker import Worker
@@ -64,9 +66,10 @@ def score(
     prepared = prepare(workspace, config, device)
     folder = make_folder(workspace.runs_folder / prepared.id)
     with held(folder):
+        if (folder / "run.json").exists() and workspace.run(prepared.id).scores_file is not None:
+            return workspace.run(prepared.id)
+        settle(prepared)
         run = _begin(workspace, prepared, folder)
-        if run.scores_file is not None:
-            return run
         try:
             _work(prepared, run, threads, execute, on_progress)
             return publish(run, prepared.dataset, _findings(prepared, run))
@@ -177,7 +180,9 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "method": scorer.method,
         "method_reason": scorer.method_reason,
         "path_note": scorer.path_note,
-        "loss": config.loss,
+        "loss": "cross_entropy",
+        "precision": config.precision,
+        "precision_check": {name: asdict(each) for name, each in scorer.agreements.items()},
         "batch_size": config.batch_size,
         "split": config.split,
         "direction": {

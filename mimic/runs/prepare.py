@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
+from mimic.losses import CrossEntropy
 from mimic.models.build import BuiltModel
 from mimic.models.calling import call, evaluating
 from mimic.models.preprocess import Preprocess
@@ -77,9 +78,16 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
     classes = map_classes(dataset.classes, _outputs(module, example), weights.named, config.model)
     wanted = tuple(dict.fromkeys([*config.signals, "margin"]))
     scorer = SignalScorer(
-        module, weights.reference_state, config.scopes, wanted, config.loss, config.method, example=example
+        module,
+        weights.reference_state,
+        config.scopes,
+        wanted,
+        CrossEntropy(label_smoothing=config.label_smoothing),
+        config.method,
+        example=example,
+        precision=config.precision,
+        force=config.force,
     )
-    given = scorer(example, torch.zeros(1, dtype=torch.long, device=place)).signals
     identity = {
         "content": dataset.content,
         "reference": weights.reference.sha256,
@@ -97,7 +105,7 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         weights=weights,
         preprocess=preprocess,
         scorer=scorer,
-        signals=[name for name in given if name != "margin" or name in config.signals],
+        signals=[name for name in scorer.columns if name != "margin" or name in config.signals],
         id=run_id(config, identity),
         device=place,
     )

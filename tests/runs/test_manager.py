@@ -247,3 +247,36 @@ def test_without_a_start_the_model_as_built_is_the_start(workspace: Workspace, d
     assert first.facts["start"] is None
     torch.manual_seed(1234)
     assert score(workspace, digits.config(start=None)).id == first.id  # built the same in every process
+
+
+@pytest.mark.parametrize(
+    "settings", [{"method": "difference", "scopes": ("full",)}, {"precision": "bf16"}], ids=["difference", "bf16"]
+)
+def test_what_the_first_samples_settle_is_the_same_after_a_resume(
+    workspace: Workspace, digits: Digits, settings: dict[str, object]
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_half_way(state: Progress) -> None:
+        if state.done >= 256:
+            raise Stop
+
+    whole = score(workspace, digits.config(**settings))
+    expected = table(whole, "scores")
+    shutil.rmtree(whole.folder)
+    with pytest.raises(Stop):
+        score(workspace, digits.config(**settings), on_progress=stop_half_way)
+    resumed = score(workspace, digits.config(**settings))
+    assert resumed.id == whole.id
+    pd.testing.assert_frame_equal(table(resumed, "scores"), expected)
+    if "precision" in settings:
+        assert resumed.facts["precision_check"]["mimic"]["spearman"] >= 0.99
+    else:
+        assert "step" in resumed.facts["method_reason"]
+
+
+def test_smoothed_labels_are_another_loss_and_another_run(workspace: Workspace, digits: Digits) -> None:
+    plain, smooth = score(workspace, digits.config()), score(workspace, digits.config(label_smoothing=0.2))
+    assert plain.id != smooth.id
+    assert not np.allclose(table(plain, "scores")["mimic"], table(smooth, "scores")["mimic"], atol=1e-3)
