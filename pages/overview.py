@@ -149,7 +149,7 @@ with right.container(border=True, height="stretch"):
             key=f"detection {run.id}",
             alt="AUROC of each signal at finding wrong labels",
         )
-        drawn = f" (a draw from {text.count(known.known)})" if known.sampled else ""
+        drawn = f" (drawn from {text.count(known.drawn_from)})" if known.drawn_from else ""
         st.caption(
             f"Against the true labels of {text.count(known.wrong.size)} samples{drawn}, "
             f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."

@@ -1,6 +1,7 @@
 """Reading published runs: every question a page or command asks is one named function here; SQL lives here only.
 
 connection   one in-memory DuckDB, files attached read-only, one cursor a question
+bins         a signal's published bins, without their classes
 summary      counts, spread and failures of a run
 histogram    bars of pre-binned counts, by class, by truth
 gallery      a page of samples in some order, under some filter

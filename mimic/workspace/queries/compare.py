@@ -16,17 +16,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.queries.connection import Published, Tables, float32_at_least, shuffled, tables
+from mimic.workspace.queries.bins import bins_of
+from mimic.workspace.queries.connection import Published, Tables, drawn, float32_at_least, shuffled, tables
 
 Cell = Literal["both keep", "only A drops", "only B drops", "both drop"]
 CELLS: tuple[Cell, ...] = ("both keep", "only A drops", "only B drops", "both drop")
 DENSITY_CELLS = 80
+PAIRS = 100_000
 
-# A sample's cell, as SQL over columns a and b and the parameters $a and $b.
-_CELL = (
-    "CASE WHEN a >= $a::FLOAT THEN CASE WHEN b >= $b::FLOAT THEN 'both keep' ELSE 'only B drops' END"
-    " ELSE CASE WHEN b >= $b::FLOAT THEN 'only A drops' ELSE 'both drop' END END"
-)
+# A sample's cell, as SQL over columns a and b and the parameters $a and $b: its place in CELLS.
+_CELL = "((a < $a::FLOAT)::INTEGER + 2 * (b < $b::FLOAT)::INTEGER)"
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,9 @@ class Agreement:
     """How two lines divide the samples that both signals score.
 
     Attributes:
-        counts: cell → samples.
-        wrong, known: cell → samples with a wrong label, and with a known truth; zeros where no truth is known.
+        counts: cell → samples, exact.
+        wrong, known: cell → samples with a wrong label, and with a known truth, among those that `pairs` holds: all of
+            them, or a draw; zeros where no truth is known.
         left_out: samples that only one of the two scores, or neither.
     """
 
@@ -82,18 +82,19 @@ def agreement(a: Side, b: Side, line_a: float, line_b: float) -> Agreement:
     Raises:
         MimicError: the two belong to different data sets, or share no scored sample.
     """
-    with _joined(a, b, line_a, line_b) as (t, pairs, parameters):
-        rows = t.rows(
-            f"SELECT {_CELL} AS cell, count(*), count(*) FILTER (s.label <> s.truth),"
-            f" count(*) FILTER (s.label IS NOT NULL AND s.truth IS NOT NULL)"
-            f" FROM {pairs} p JOIN {t.samples} s ON s.rowid = p.sample GROUP BY cell"
-            if a.published.has_truth
-            else f"SELECT {_CELL} AS cell, count(*), 0, 0 FROM {pairs} GROUP BY cell",
-            parameters,
-        )
-    found = {cell: counts for cell, *counts in rows}
-    counts, wrong, known = (
-        {cell: int(found[cell][place]) if cell in found else 0 for cell in CELLS} for place in range(3)
+    with _joined(a, b, line_a, line_b) as (t, joined, lines):
+        both, keep_a, keep_b, keep = t.rows(
+            f"SELECT count(*), count(*) FILTER (a >= $a::FLOAT), count(*) FILTER (b >= $b::FLOAT),"
+            f" count(*) FILTER (a >= $a::FLOAT AND b >= $b::FLOAT) FROM {joined}",
+            lines,
+        )[0]
+    inside = (keep, keep_b - keep, keep_a - keep, both - keep_a - keep_b + keep)
+    counts = dict(zip(CELLS, inside, strict=True))
+    of = pairs(a, b)
+    place = (of.a < np.float32(lines["a"])) + 2 * (of.b < np.float32(lines["b"]))
+    wrong, known = (
+        dict(zip(CELLS, np.bincount(place[marked], minlength=4).tolist(), strict=True))
+        for marked in (of.wrong, of.known)
     )
     compared = sum(counts.values())
     if not compared:
@@ -107,15 +108,67 @@ def examples(a: Side, b: Side, line_a: float, line_b: float, each: int = 12, see
     Returns:
         cell → columns sample, id, path, label, truth, a, b.
     """
-    with _joined(a, b, line_a, line_b) as (t, pairs, parameters):
+    # a hundredth of a large run has enough of most cells; where one comes short, all of it is looked through
+    for share in (PAIRS / max(a.published.size, 1), 1.0):
+        found = _drawn_examples(a, b, (line_a, line_b), min(each, 24), seed, share)
+        if share >= 1 or min(len(frame) for frame in found.values()) == min(each, 24):
+            break
+    return found
+
+
+def _drawn_examples(
+    a: Side, b: Side, lines: tuple[float, float], each: int, seed: int, share: float
+) -> dict[Cell, pd.DataFrame]:
+    order = shuffled("sample", seed)
+    with _joined(a, b, *lines) as (t, joined, parameters):
         frame = t.frame(
-            f"WITH drawn AS (SELECT cell, unnest(min_by((sample, a, b), {shuffled('sample', seed)}, {min(each, 24)}))"
-            f"   AS x FROM (SELECT *, {_CELL} AS cell FROM {pairs}) GROUP BY cell)"
+            f"WITH drawn AS (SELECT cell, unnest(min_by((sample, a, b), {order}, {each})) AS x"
+            f"   FROM (SELECT *, {_CELL} AS cell FROM {joined} WHERE {drawn('sample', share, seed)}) GROUP BY cell)"
             f" SELECT d.cell, s.sample, s.id, s.path, s.label, s.truth, d.x[2] AS a, d.x[3] AS b"
             f" FROM drawn d JOIN {t.samples} s ON s.rowid = d.x[1] ORDER BY d.cell, {shuffled('s.sample', seed)}",
             parameters,
         )
-    return {cell: frame[frame["cell"] == cell].drop(columns="cell").reset_index(drop=True) for cell in CELLS}
+    return {
+        cell: frame[frame["cell"] == place].drop(columns="cell").reset_index(drop=True)
+        for place, cell in enumerate(CELLS)
+    }
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Both scores of the same samples.
+
+    Attributes:
+        a, b: (N,) float32.
+        wrong, known: (N,) whether the given label is wrong, and whether the truth is known.
+        shared: samples that both signals score; more than N if these are a draw of them.
+    """
+
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    wrong: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    shared: int
+
+
+@lru_cache(maxsize=16)
+def pairs(a: Side, b: Side, limit: int = PAIRS) -> Pairs:
+    """Both scores of every shared sample, or of a fixed draw of about `limit` of them. Do not write into it."""
+    with _joined(a, b) as (t, joined, _):
+        shared = int(t.rows(f"SELECT count(*) FROM {joined}")[0][0])
+        share = limit / max(shared, 1)
+        truth = "coalesce(s.label <> s.truth, false) AS wrong, s.label IS NOT NULL AND s.truth IS NOT NULL AS known"
+        found = t.cursor.execute(
+            f"SELECT p.a, p.b, {truth} FROM {joined} p JOIN {t.samples} s ON s.rowid = p.sample"
+            f" WHERE {drawn('p.sample', share)} AND {drawn('s.sample', share)} ORDER BY p.sample"
+        ).fetchnumpy()
+    return Pairs(
+        a=np.asarray(found["a"], dtype=np.float32),
+        b=np.asarray(found["b"], dtype=np.float32),
+        wrong=np.asarray(found["wrong"], dtype=np.bool_),
+        known=np.asarray(found["known"], dtype=np.bool_),
+        shared=shared,
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +176,7 @@ class Density:
     """How many samples lie in each cell of a grid over both signals; the outermost cells hold what lies beyond.
 
     Attributes:
-        counts: (cells, cells) int64, first b (rows, upwards), then a (columns).
+        counts: (cells, cells) int64, first b (rows, upwards), then a (columns), of those that `pairs` holds.
         a, b: (cells + 1,) edges.
     """
 
@@ -136,40 +189,13 @@ class Density:
 def density(a: Side, b: Side, cells: int = DENSITY_CELLS) -> Density:
     """Counts on a grid of at most 100 × 100 cells between the outer bins of both signals. Do not write into it."""
     cells = min(cells, 100)
-    edges = [_edges(side, cells) for side in (a, b)]
-    index = [f"least(greatest(floor(({n} - {e[0]!r}) / {e[1] - e[0]!r}), 0), {cells - 1})::INTEGER"
-             for n, e in zip("ab", (edge.tolist() for edge in edges), strict=True)]  # fmt: skip
-    with _joined(a, b) as (t, pairs, _):
-        rows = t.rows(f"SELECT {index[0]} AS i, {index[1]} AS j, count(*) FROM {pairs} GROUP BY i, j")
-    counts = np.zeros((cells, cells), dtype=np.int64)
-    for i, j, n in rows:
-        counts[j, i] = n
-    return Density(counts, *edges)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Both scores of the same samples.
-
-    Attributes:
-        a, b: (N,) float32.
-        shared: samples that both signals score; more than N if these are a draw of them.
-    """
-
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
-    shared: int
-
-
-@lru_cache(maxsize=16)
-def pairs(a: Side, b: Side, limit: int = 100_000) -> Pairs:
-    """Both scores of every shared sample, or of a fixed draw of `limit` of them. Do not write into it."""
-    with _joined(a, b) as (t, joined, _):
-        shared = int(t.rows(f"SELECT count(*) FROM {joined}")[0][0])
-        found = t.cursor.execute(
-            f"SELECT a, b FROM {joined} ORDER BY {shuffled('sample', 0)}, sample LIMIT {int(limit)}"
-        ).fetchnumpy()
-    return Pairs(np.asarray(found["a"], dtype=np.float32), np.asarray(found["b"], dtype=np.float32), shared)
+    of, edges = pairs(a, b), [_edges(side, cells) for side in (a, b)]
+    places = []
+    for scores, edge in zip((of.a, of.b), edges, strict=True):
+        place = np.floor((scores.astype(np.float64) - edge[0]) / (edge[1] - edge[0]))
+        places.append(np.clip(place, 0, cells - 1).astype(np.int64))
+    counts = np.bincount(places[1] * cells + places[0], minlength=cells * cells).reshape(cells, cells)
+    return Density(counts.astype(np.int64), *edges)
 
 
 @contextmanager
@@ -194,10 +220,8 @@ def _joined(
 
 def _edges(side: Side, cells: int) -> NDArray[np.float64]:
     """Equally spaced edges between the inner ends of a signal's outermost bins, which are stretched to the extremes."""
-    with tables(side.published) as t:
-        low, high = t.rows(
-            f"SELECT min(high), max(low) FROM {t.bins} WHERE signal = ? HAVING count(*) > 0", [side.signal]
-        )[0]
+    bins = bins_of(side.published, side.signal)
+    low, high = bins[0].high, bins[-1].low
     if not low < high:
-        low, high = low - 0.5, low + 0.5
+        low, high = bins[0].low - 0.5, bins[0].low + 0.5
     return np.linspace(low, high, cells + 1)

@@ -191,6 +191,11 @@ def shuffled(column: str, seed: int) -> str:
     return f"hash({column}::BIGINT + {(int(seed) + 1) * 1_000_003})"
 
 
+def drawn(column: str, share: float, seed: int = 0) -> str:
+    """SQL that lets through about this share of the rows, 0 … 1, the first of a shuffle: a draw without a sort."""
+    return f"{shuffled(column, seed)} < {int(share * 2**64)}::UBIGINT" if share < 1 else "true"
+
+
 def float32_at_least(value: float) -> float:
     """The lowest float32 that is ≥ `value`: for a float32 score s, s ≥ value ⇔ s ≥ this, and s < value ⇔ s < this.
 

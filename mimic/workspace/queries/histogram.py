@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mimic.workspace.queries.connection import Published, Tables, tables
+from mimic.workspace.queries.bins import bins_of
+from mimic.workspace.queries.connection import Published, tables
+from mimic.workspace.queries.rows import judged
 
 BARS = 200
 Split = Literal["none", "class", "truth"]
@@ -26,7 +28,8 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
     """Counts of a signal's scores, a row a bar and group.
 
     Args:
-        split: ``none``; ``class`` by given label; ``truth`` by whether the given label is right.
+        split: ``none``; ``class`` by given label; ``truth`` by whether the given label is right, which beyond a size
+            counts a draw (see `rows.judged`).
         bars: at most so many, ≤ 200; by default what suits the number of samples.
 
     Returns:
@@ -35,8 +38,7 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
         sample has the signal. Do not write into it: it is remembered.
     """
     published.column(signal)
-    with tables(published) as t:
-        frame = _by_truth(t, published, signal) if split == "truth" else _by_class(t, published, signal, split)
+    frame = _by_truth(published, signal) if split == "truth" else _by_class(published, signal, split)
     if frame.empty:
         return pd.DataFrame(columns=["bar", "left", "right", "low", "high", "group", "n"])
     return _merged(frame, bars or suitable_bars(published.scored))
@@ -47,10 +49,11 @@ def suitable_bars(samples: int) -> int:
     return min(max(math.isqrt(max(samples, 1)), 10), BARS)
 
 
-def _by_class(t: Tables, published: Published, signal: str, split: Split) -> pd.DataFrame:
-    frame = t.frame(
-        f"SELECT bin, low, high, label, n FROM {t.bins} WHERE signal = ? ORDER BY bin, label NULLS LAST", [signal]
-    )
+def _by_class(published: Published, signal: str, split: Split) -> pd.DataFrame:
+    with tables(published) as t:
+        frame = t.frame(
+            f"SELECT bin, low, high, label, n FROM {t.bins} WHERE signal = ? ORDER BY bin, label NULLS LAST", [signal]
+        )
     if split == "none":
         frame["group"] = "all"
     else:
@@ -58,19 +61,18 @@ def _by_class(t: Tables, published: Published, signal: str, split: Split) -> pd.
     return frame.drop(columns="label")
 
 
-def _by_truth(t: Tables, published: Published, signal: str) -> pd.DataFrame:
-    s = published.column(signal)
-    # The bins' edges are joined by ASOF: the last bin whose lower edge is not above the score.
-    return t.frame(
-        f"WITH edges AS (SELECT bin, any_value(low) AS low, any_value(high) AS high"
-        f"   FROM {t.bins} WHERE signal = $signal GROUP BY bin),"
-        f" marked AS (SELECT c.{s}::DOUBLE AS score, CASE WHEN s.truth IS NULL OR s.label IS NULL THEN $unknown"
-        f"   WHEN s.truth = s.label THEN $right ELSE $wrong END AS grp"
-        f"   FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample WHERE c.{s} IS NOT NULL)"
-        f' SELECT e.bin, e.low, e.high, m.grp AS "group", count(*) AS n'
-        f" FROM marked m ASOF JOIN edges e ON m.score >= e.low GROUP BY ALL ORDER BY e.bin, m.grp",
-        {"signal": signal, "unknown": UNKNOWN, "right": RIGHT, "wrong": WRONG},
-    )
+def _by_truth(published: Published, signal: str) -> pd.DataFrame:
+    known, bins = judged(published), bins_of(published, signal)
+    scores, lows = known.signals[signal].astype(np.float64), np.array([one.low for one in bins])
+    counts = {}
+    for group, chosen in ((RIGHT, ~known.wrong), (WRONG, known.wrong)):
+        place = np.searchsorted(lows, scores[chosen & ~np.isnan(scores)], side="right") - 1
+        counts[group] = np.bincount(place, minlength=len(bins))
+    if not known.sampled:
+        counts[UNKNOWN] = np.array([one.n for one in bins], dtype=np.int64) - counts[RIGHT] - counts[WRONG]
+    edges = pd.DataFrame({"bin": [one.number for one in bins], "low": lows, "high": [one.high for one in bins]})
+    frame = pd.concat([edges.assign(group=group, n=n) for group, n in counts.items()])
+    return frame[frame["n"] > 0].sort_values(["bin", "group"], ignore_index=True)
 
 
 def _merged(frame: pd.DataFrame, bars: int) -> pd.DataFrame:

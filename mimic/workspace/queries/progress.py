@@ -51,9 +51,9 @@ def progress(run: Run) -> Progress:
     return Progress(run.state, done, run.size, rate, (run.size - done) / rate if rate else None)
 
 
-def running_histogram(run: Run, signal: str, bars: int = 60, parts: int = 200) -> pd.DataFrame:
-    """Bars of a signal over the newest `parts` parts, in the form of `histogram`; empty without any."""
-    newest = run.parts[-parts:]
+def running_histogram(run: Run, signal: str, bars: int = 60, samples: int = 500_000) -> pd.DataFrame:
+    """Bars of a signal over the newest parts, about so many samples, in the form of `histogram`; empty without any."""
+    newest = run.parts[-max(samples // run.shards[0].last, 1) :]
     values = [pq.read_table(part, columns=[signal])[signal].to_numpy() for part in newest]
     scores = np.concatenate([np.empty(0, np.float32), *values])
     scores = scores[~np.isnan(scores)].astype(np.float64)

@@ -10,7 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.queries.connection import Published, shuffled, tables
+from mimic.workspace.queries.connection import Published, drawn, tables
+
+JUDGED = 200_000
 
 
 @dataclass(frozen=True)
@@ -20,22 +22,26 @@ class Judged:
     Attributes:
         signals: signal → (N,) float32, NaN = not scored.
         wrong: (N,) True where the given label is not the true one.
-        known: samples of the run whose truth is known; more than N if these are a draw of them.
+        drawn_from: how many samples the run has, where these are a draw; None where they are all whose truth is known.
     """
 
     signals: dict[str, NDArray[np.float32]]
     wrong: NDArray[np.bool_]
-    known: int
+    drawn_from: int | None
 
     @property
     def sampled(self) -> bool:
-        return self.known > self.wrong.size
+        return self.drawn_from is not None
 
 
 @lru_cache(maxsize=4)
-def judged(published: Published, limit: int = 1_000_000) -> Judged:
-    """Scores and whether the label is wrong, of all samples with a known truth, or of a fixed draw of `limit` of them.
+def judged(published: Published, limit: int = JUDGED) -> Judged:
+    """Scores and whether the label is wrong: of all samples with a known truth, or of those in a fixed draw.
 
+    Args:
+        limit: about how many samples are drawn of a run that has more.
+
+    Everything that is said against the truth comes from here, so that it is quick at any size and of the same samples.
     Do not write into the arrays: they are remembered.
 
     Raises:
@@ -44,17 +50,16 @@ def judged(published: Published, limit: int = 1_000_000) -> Judged:
     if not published.has_truth:
         raise MimicError(f"data set {published.dataset} has no column `truth`, so nothing can be judged against it")
     signals = ", ".join(f"c.{published.column(signal)}" for signal in published.signals)
-    known = "s.truth IS NOT NULL AND s.label IS NOT NULL"
+    share = limit / max(published.size, 1)
     with tables(published) as t:
-        source = f"{t.scores} c JOIN {t.samples} s ON s.rowid = c.sample WHERE {known}"
-        total = int(t.rows(f"SELECT count(*) FROM {source}")[0][0])
         table = t.arrow(
-            f"SELECT s.label <> s.truth AS wrong, {signals} FROM {source}"
-            f" ORDER BY {shuffled('c.sample', 0)}, c.sample LIMIT ?",
-            [limit],
+            f"SELECT s.label <> s.truth AS wrong, {signals} FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
+            f" WHERE {drawn('c.sample', share)} AND {drawn('s.sample', share)}"
+            f" AND s.truth IS NOT NULL AND s.label IS NOT NULL ORDER BY c.sample"
         )
     columns = {
         signal: np.asarray(table[signal].cast(pa.float32()).to_numpy(), dtype=np.float32)
         for signal in published.signals
     }
-    return Judged(columns, np.asarray(table["wrong"].to_numpy(), dtype=np.bool_), total)
+    wrong = np.asarray(table["wrong"].to_numpy(), dtype=np.bool_)
+    return Judged(columns, wrong, published.size if share < 1 else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +57,10 @@ def sample_facts(published: Published, sample: int) -> SampleFacts:
             f"SELECT rank, label, logprob FROM {t.predictions} WHERE sample = ? ORDER BY rank", [sample]
         )
         reasons = t.rows(f"SELECT reason FROM {t.failures} WHERE sample = ?", [sample])
+        percentiles = _percentiles(t, published, scores[0])
         rows = [
-            (signal, float("nan") if score is None else score, _percentile(t, published, signal, score))
-            for signal, score in zip(published.signals, scores[0], strict=True)
+            (signal, float("nan") if score is None else score, percentile)
+            for signal, score, percentile in zip(published.signals, scores[0], percentiles, strict=True)
         ]
     id_, path, label, truth, split, *rest = found[0]
     return SampleFacts(
@@ -106,12 +108,14 @@ def _unknown(published: Published, sample: int) -> MimicError:
     return MimicError(f"run {published.run} has no sample {sample:.6g}: choose one in Explore")
 
 
-def _percentile(t: Tables, published: Published, signal: str, score: float | None) -> float:
-    if score is None:
-        return float("nan")
-    s = published.column(signal)
-    below, equal, scored = t.rows(
-        f"SELECT count(*) FILTER ({s} < $1::FLOAT), count(*) FILTER ({s} = $1::FLOAT), count({s}) FROM {t.scores}",
-        [score],
-    )[0]
-    return float((below + equal / 2) / scored)
+def _percentiles(t: Tables, published: Published, scores: Sequence[float | None]) -> list[float]:
+    """The share of scored samples below each score, ties counting half; one scan for all signals."""
+    own = [(published.column(signal), score) for signal, score in zip(published.signals, scores, strict=True)]
+    counts = ", ".join(
+        f"count(*) FILTER ({s} < {score!r}::FLOAT), count(*) FILTER ({s} = {score!r}::FLOAT), count({s})"
+        for s, score in own
+        if score is not None
+    )
+    found = list(t.rows(f"SELECT {counts} FROM {t.scores}")[0]) if counts else []
+    shares = [(below + equal / 2) / n for below, equal, n in zip(found[::3], found[1::3], found[2::3], strict=True)]
+    return [float("nan") if score is None else shares.pop(0) for _, score in own]

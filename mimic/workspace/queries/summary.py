@@ -18,17 +18,20 @@ def signal_summary(published: Published) -> pd.DataFrame:
         Columns signal, scored, not_scored, mean, deviation, low, median, high, positive (the share above 0). The median
         is the lower of the two middle scores.
     """
+    facts = {
+        "scored": "count({s})",
+        "not_scored": "count(*) - count({s})",
+        "mean": "avg({s})",
+        "deviation": "stddev_samp({s})",
+        "low": "min({s})",
+        "high": "max({s})",
+        "positive": "count(*) FILTER ({s} > 0) / nullif(count({s}), 0)",
+    }
+    columns = [sql.format(s=published.column(signal)) for signal in published.signals for sql in facts.values()]
     with tables(published) as t:
-        parts = []
-        for signal in published.signals:
-            s = published.column(signal)
-            parts.append(
-                f"SELECT count({s}) AS scored, count(*) - count({s}) AS not_scored, avg({s}) AS mean,"
-                f" stddev_samp({s}) AS deviation, min({s}) AS low, max({s}) AS high,"
-                f" count(*) FILTER ({s} > 0) / nullif(count({s}), 0) AS positive FROM {t.scores}"
-            )
-        frame = t.frame(" UNION ALL BY NAME ".join(f"SELECT {i} AS place, * FROM ({p})" for i, p in enumerate(parts)))
-    frame = frame.sort_values("place", ignore_index=True).drop(columns="place")
+        found = t.rows(f"SELECT {', '.join(columns)} FROM {t.scores}")[0]
+    rows = [found[start : start + len(facts)] for start in range(0, len(found), len(facts))]
+    frame = pd.DataFrame(rows, columns=list(facts)).astype(dict.fromkeys(list(facts)[2:], float))
     frame.insert(0, "signal", list(published.signals))
     middles = [
         score_at_rank(published, signal, (int(scored) + 2) // 2) if scored else float("nan")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mimic.errors import MimicError
-from mimic.workspace.queries.connection import Published, Tables, float32_at_least, tables
+from mimic.workspace.queries.bins import bins_of, scored_samples
+from mimic.workspace.queries.connection import Published, float32_at_least, tables
+from mimic.workspace.queries.rows import judged
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,14 @@ def line_keeping(published: Published, signal: str, count: int) -> Line:
     Raises:
         MimicError: no sample has the signal, or the run does not know it.
     """
+    scored = scored_samples(published, signal)
+    count = min(max(count, 0), scored)
+    if count == 0:
+        return _nothing(published, signal)
+    score = score_at_rank(published, signal, count)
+    s = published.column(signal)
     with tables(published) as t:
-        scored = _scored(t, published, signal)
-        count = min(max(count, 0), scored)
-        if count == 0:
-            return _nothing(t, published, signal, scored)
-        score = _at_rank(t, published, signal, count)
-        kept = _count_from(t, published, signal, score)
+        kept = t.rows(f"SELECT count(*) FROM {t.scores} WHERE {s} >= ?::FLOAT", [score])[0][0]
     return Line(score, kept, scored - kept, published.size - scored)
 
 
@@ -65,15 +67,13 @@ def line_at(published: Published, signal: str, score: float) -> Line:
     Raises:
         MimicError: no sample has the signal, or the run does not know it.
     """
+    scored = scored_samples(published, signal)
+    s = published.column(signal)
     with tables(published) as t:
-        scored = _scored(t, published, signal)
-        s = published.column(signal)
         kept, lowest = t.rows(
             f"SELECT count(*), min({s}) FROM {t.scores} WHERE {s} >= ?::FLOAT", [float32_at_least(score)]
         )[0]
-        if not kept:
-            return _nothing(t, published, signal, scored)
-    return Line(float(lowest), kept, scored - kept, published.size - scored)
+    return Line(float(lowest), kept, scored - kept, published.size - scored) if kept else _nothing(published, signal)
 
 
 def score_at_rank(published: Published, signal: str, rank: int) -> float:
@@ -82,8 +82,15 @@ def score_at_rank(published: Published, signal: str, rank: int) -> float:
     Raises:
         MimicError: no sample has the signal, or the run does not know it.
     """
+    s = published.column(signal)
+    lower = scored_samples(published, signal) - rank  # how many samples rank below it
+    bin_ = next(one for one in bins_of(published, signal) if one.below <= lower < one.below + one.n)
     with tables(published) as t:
-        return _at_rank(t, published, signal, rank)
+        found = t.rows(
+            f"SELECT {s} FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT ORDER BY {s} LIMIT 1 OFFSET ?",
+            [float32_at_least(bin_.low), float32_at_least(bin_.high), lower - bin_.below],
+        )
+    return float(found[0][0])
 
 
 def class_balance(published: Published, signal: str, score: float) -> pd.DataFrame:
@@ -94,9 +101,10 @@ def class_balance(published: Published, signal: str, score: float) -> pd.DataFra
         scored samples), the least kept first. One row a class with a scored sample.
     """
     s, line = published.column(signal), float32_at_least(score)
+    # Whole bins on either side come from the bins table; only the bin that the line cuts is joined with the labels.
+    below = [one for one in bins_of(published, signal) if one.low <= score]
+    cut, upper = (below[-1].number, float32_at_least(below[-1].high)) if below else (-1, -math.inf)
     with tables(published) as t:
-        # Whole bins on either side come from the bins table; only the bin that the line cuts is joined with the labels.
-        cut, upper = _bin_at(t, signal, score)
         whole = t.frame(
             f"SELECT label AS code, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (bin > ?), 0)::BIGINT AS kept"
             f" FROM {t.bins} WHERE signal = ? GROUP BY label",
@@ -118,12 +126,17 @@ def class_balance(published: Published, signal: str, score: float) -> pd.DataFra
 
 @dataclass(frozen=True)
 class TruthAtLine:
-    """What a line does to right and wrong labels, among scored samples whose truth is known."""
+    """What a line does to right and wrong labels, among scored samples whose truth is known, or a draw of them.
+
+    Attributes:
+        sampled: whether the counts are of a draw; see `rows.judged`.
+    """
 
     wrong_dropped: int
     wrong_kept: int
     right_dropped: int
     right_kept: int
+    sampled: bool
 
     @property
     def precision(self) -> float:
@@ -139,67 +152,27 @@ class TruthAtLine:
 
 
 def truth_at(published: Published, signal: str, score: float) -> TruthAtLine:
-    """Right and wrong labels on each side of a line."""
-    s = published.column(signal)
-    with tables(published) as t:
-        counts = t.rows(
-            f"SELECT count(*) FILTER (wrong AND low), count(*) FILTER (wrong AND NOT low),"
-            f" count(*) FILTER (NOT wrong AND low), count(*) FILTER (NOT wrong AND NOT low)"
-            f" FROM (SELECT s.label <> s.truth AS wrong, c.{s} < ?::FLOAT AS low"
-            f"   FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
-            f"   WHERE s.truth IS NOT NULL AND c.{s} IS NOT NULL)",
-            [float32_at_least(score)],
-        )[0]
-    return TruthAtLine(*counts)
+    """Right and wrong labels on each side of a line.
 
-
-def _scored(t: Tables, published: Published, signal: str) -> int:
+    Raises:
+        MimicError: the data set has no truth, or the run does not know the signal.
+    """
     published.column(signal)
-    scored = t.rows(f"SELECT coalesce(sum(n), 0)::BIGINT FROM {t.bins} WHERE signal = ?", [signal])[0][0]
-    if not scored:
-        raise MimicError(f"no sample of run {published.run} has the signal {signal!r}, so no line separates anything")
-    return int(scored)
+    known = judged(published)
+    line = np.float32(float32_at_least(score))
+    low, high = known.signals[signal] < line, known.signals[signal] >= line
+    return TruthAtLine(
+        wrong_dropped=int((known.wrong & low).sum()),
+        wrong_kept=int((known.wrong & high).sum()),
+        right_dropped=int((~known.wrong & low).sum()),
+        right_kept=int((~known.wrong & high).sum()),
+        sampled=known.sampled,
+    )
 
 
-def _nothing(t: Tables, published: Published, signal: str, scored: int) -> Line:
-    highest = t.rows(f"SELECT max({published.column(signal)}) FROM {t.scores}")[0][0]
+def _nothing(published: Published, signal: str) -> Line:
+    with tables(published) as t:
+        highest = t.rows(f"SELECT max({published.column(signal)}) FROM {t.scores}")[0][0]
     above = float(np.nextafter(np.float32(highest), np.float32(np.inf)))
+    scored = scored_samples(published, signal)
     return Line(above, 0, scored, published.size - scored)
-
-
-def _bins(t: Tables, signal: str) -> list[tuple[int, float, float, int, int]]:
-    """(bin, low, high, samples in lower bins, samples in it) of each bin that holds any, upwards; [low, high)."""
-    rows = t.rows(
-        f"SELECT bin, any_value(low), any_value(high), any_value(below), sum(n)::BIGINT"
-        f" FROM {t.bins} WHERE signal = ? GROUP BY bin ORDER BY bin",
-        [signal],
-    )
-    last = rows[-1]
-    return [*rows[:-1], (last[0], last[1], math.inf, last[3], last[4])]  # the last bin includes its upper edge
-
-
-def _bin_at(t: Tables, signal: str, score: float) -> tuple[int, float]:
-    """The bin in which a line cuts, and that bin's upper end; (−1, −inf) below them all."""
-    cut = (-1, -math.inf)
-    for bin_, low, high, _, _ in _bins(t, signal):
-        if low <= score:
-            cut = (bin_, float32_at_least(high))
-    return cut
-
-
-def _at_rank(t: Tables, published: Published, signal: str, rank: int) -> float:
-    s = published.column(signal)
-    from_below = _scored(t, published, signal) - rank  # how many samples rank lower
-    low, high, below = next(
-        (low, high, below) for _, low, high, below, n in _bins(t, signal) if below <= from_below < below + n
-    )
-    found = t.rows(
-        f"SELECT {s} FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT ORDER BY {s} LIMIT 1 OFFSET ?",
-        [float32_at_least(low), float32_at_least(high), from_below - below],
-    )
-    return float(found[0][0])
-
-
-def _count_from(t: Tables, published: Published, signal: str, score: float) -> int:
-    s = published.column(signal)
-    return int(t.rows(f"SELECT count(*) FROM {t.scores} WHERE {s} >= ?::FLOAT", [float32_at_least(score)])[0][0])

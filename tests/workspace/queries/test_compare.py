@@ -83,14 +83,15 @@ def test_density_of_a_constant_signal(known):
     assert found.counts.sum() == (~np.isnan(known.scores["fine"])).sum()
 
 
-def test_pairs_are_both_scores_of_a_sample(sides):
+def test_pairs_are_both_scores_of_a_sample(known, sides):
     a, b, x, y = sides
     both = ~np.isnan(x) & ~np.isnan(y)
     found = pairs(a, b)
     assert found.shared == both.sum()
     assert sorted(zip(found.a, found.b, strict=True)) == sorted(zip(x[both], y[both], strict=True))
-    drawn = pairs(a, b, 50)
-    assert drawn.a.size == 50
+    assert (found.wrong.sum(), found.known.sum()) == ((both & known.wrong).sum(), (both & known.judged).sum())
+    drawn = pairs(a, b, 200)
+    assert drawn.a.size == pytest.approx(200, abs=50)
     assert drawn.shared == both.sum()
 
 

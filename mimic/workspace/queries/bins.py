@@ -1,0 +1,50 @@
+"""A signal's published bins without their classes: where to look for a rank or a score, and how many lie below."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+from mimic.errors import MimicError
+from mimic.workspace.queries.connection import Published, tables
+
+
+class Bin(NamedTuple):
+    """A bin that holds samples: low ≤ score < high; `below` samples lie in lower bins, `n` in it."""
+
+    number: int
+    low: float
+    high: float
+    below: int
+    n: int
+
+
+@lru_cache(maxsize=128)
+def bins_of(published: Published, signal: str) -> tuple[Bin, ...]:
+    """The bins that hold samples, upwards; the last one is open above. Empty where no sample has the signal.
+
+    Raises:
+        MimicError: the run does not know the signal.
+    """
+    published.column(signal)
+    with tables(published) as t:
+        rows = t.rows(
+            f"SELECT bin, any_value(low), any_value(high), any_value(below), sum(n)::BIGINT"
+            f" FROM {t.bins} WHERE signal = ? GROUP BY bin ORDER BY bin",
+            [signal],
+        )
+    found = [Bin(*row) for row in rows]
+    return (*found[:-1], found[-1]._replace(high=math.inf)) if found else ()
+
+
+def scored_samples(published: Published, signal: str) -> int:
+    """How many samples have the signal.
+
+    Raises:
+        MimicError: none has, or the run does not know it.
+    """
+    bins = bins_of(published, signal)
+    if not bins:
+        raise MimicError(f"no sample of run {published.run} has the signal {signal!r}, so no line separates anything")
+    return bins[-1].below + bins[-1].n
