@@ -231,8 +231,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            with warnings.catch_warnings():
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # what matters of it is said below
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
