@@ -59,6 +59,9 @@ _CLAIMS = sa.Table(
     sa.Column("until", sa.Float, nullable=False),  # seconds since 1970 by the database's clock
 )
 
+# The same events by other names, for questions about pairs of them.
+_UNDOING, _EARLIER, _UNDONE = _EVENTS.alias("undoing"), _EVENTS.alias("earlier"), _EVENTS.alias("undone")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -203,8 +206,7 @@ class Decisions:
         Returns:
             Columns event, at, who, action, sample, id, old_label, new_label, why, run, source, undoes, undone.
         """
-        undoing = _EVENTS.alias()
-        undone = sa.exists().where(undoing.c.undoes == _EVENTS.c.event).label("undone")
+        undone = sa.exists().where(_UNDOING.c.undoes == _EVENTS.c.event).label("undone")
         c = _EVENTS.c
         query = sa.select(
             c.event, c.at, c.who, c.action, c.sample, c.sample_id.label("id"), c.old_label, c.new_label, c.why, c.run,
@@ -239,16 +241,15 @@ class Decisions:
         taken: list[int] = []
         with self._database.writing() as connection:
             now = self._database.now(connection)
-            for chunk in _chunks(candidates, max(4 * count, 50)):
+            for chunk in _chunks(candidates, max(4 * count, 100)):
                 free = self._free(connection, who, chunk, now, source)
-                for sample in chunk:
-                    if sample not in free or not self._take(connection, who, sample, now, seconds):
-                        continue
-                    # Somebody may have decided it, and let it go, between our looking and our taking.
-                    if self._free(connection, who, [sample], now, source):
-                        taken.append(sample)
-                    if len(taken) == count:
-                        return taken
+                wanted = [sample for sample in chunk if sample in free][: count - len(taken)]
+                got = self._take(connection, who, wanted, now, seconds)
+                if got:  # somebody may have decided one, and let it go, between our looking and our taking
+                    got &= self._free(connection, who, wanted, now, source)
+                taken += [sample for sample in wanted if sample in got]
+                if len(taken) == count:
+                    break
         return taken
 
     def release(self, who: str) -> None:
@@ -298,15 +299,21 @@ class Decisions:
         )
         return set(samples) - decided - {row.sample for row in connection.execute(others)}
 
-    def _take(self, connection: sa.Connection, who: str, sample: int, now: float, seconds: float) -> bool:
-        """Whether the claim is ours: one statement, so that of two people asking at once one gets it."""
-        values = {"content": self._content, "sample": sample, "who": who, "until": now + seconds}
-        insert = self._database.insert(_CLAIMS).values(values)
+    def _take(self, connection: sa.Connection, who: str, samples: list[int], now: float, seconds: float) -> set[int]:
+        """Those whose claims are now ours: one statement, so that of two people asking at once one gets each."""
+        if not samples:
+            return set()
+        until = now + seconds
+        rows = [{"content": self._content, "sample": sample, "who": who, "until": until} for sample in samples]
         mine_or_over = sa.or_(_CLAIMS.c.who == who, _CLAIMS.c.until <= now)
-        taking = insert.on_conflict_do_update(
-            index_elements=["content", "sample"], set_={"who": who, "until": now + seconds}, where=mine_or_over
+        taking = (
+            self._database.insert(_CLAIMS)
+            .values(rows)
+            .on_conflict_do_update(
+                index_elements=["content", "sample"], set_={"who": who, "until": until}, where=mine_or_over
+            )
         )
-        return connection.execute(taking.returning(_CLAIMS.c.sample)).first() is not None
+        return {row.sample for row in connection.execute(taking.returning(_CLAIMS.c.sample))}
 
 
 def standing(workspace: Workspace, dataset: Dataset, samples: Sequence[int]) -> dict[int, Decision]:
@@ -321,17 +328,16 @@ def overruling(workspace: Workspace, dataset: Dataset) -> pa.Table:
 
 def _standing(content: str) -> sa.Select[Any]:
     """Events that nobody undid, undoings left out."""
-    undoing = _EVENTS.alias()
     return sa.select(_EVENTS).where(
         _EVENTS.c.content == content,
         _EVENTS.c.action != "undo",
-        ~sa.exists().where(undoing.c.undoes == _EVENTS.c.event),
+        ~sa.exists().where(_UNDOING.c.undoes == _EVENTS.c.event),
     )
 
 
 def _latest(content: str, source: str | None = None, samples: Sequence[int] | None = None) -> sa.Select[Any]:
     """The deciding event that holds for each sample."""
-    events, undoing = _EVENTS.alias(), _EVENTS.alias()
+    events, undoing = _EARLIER, _UNDONE
     latest = sa.select(sa.func.max(events.c.event)).where(
         events.c.content == content,
         events.c.action.in_(DECIDING),

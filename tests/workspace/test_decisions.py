@@ -176,21 +176,19 @@ def test_what_is_no_decision_is_said(opened):
 
 
 REVIEWER = """
-import sys, time
+import sys
 from pathlib import Path
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
 place, who, stop = Workspace(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 decisions = Decisions(place, place.dataset("d"))
+taken = decisions.claim(who, range(stop))  # so that everybody has at least one to decide
 print("ready", flush=True)
 sys.stdin.readline()
-while True:
-    taken = decisions.claim(who, range(stop))
-    if not taken:
-        break
+while taken:
     event = decisions.record(who, "drop", Subject(taken[0], str(taken[0]), "cat"))
     print(taken[0], event, flush=True)
-    time.sleep(0.01)  # a person looks before pressing; without it, SQLite lets one process have every turn
+    taken = decisions.claim(who, range(stop))
 print("done", flush=True)
 """
 
@@ -215,7 +213,7 @@ def test_reviewers_at_once_lose_and_double_nothing(opened, tmp_path):
     log = opened().history()
     assert sorted(log["event"]) == sorted(int(event) for _, event in acknowledged)
     assert Counter(log["sample"]).most_common(1)[0][1] == 1
-    assert log["who"].nunique() > 1  # they did work side by side
+    assert log["who"].nunique() == 3
 
 
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(opened, tmp_path):
