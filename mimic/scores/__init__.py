@@ -21,7 +21,7 @@ SIGNALS: dict[str, str] = {
 }
 DEFAULT_SIGNALS: tuple[str, ...] = ("mimic", "ref_logprob", "logprob", "margin", "mimic_path")
 
-# The same for what `mimic signal add` adds to a run: of the picture alone (`mimic.scores.image`), or of the whole set at
+# The same for what `mimic signal add` adds: of the picture alone (`mimic.scores.image`), or of the whole set at
 # once (`mimic.scores.table`).
 FURTHER_SIGNALS: dict[str, str] = {
     "ensemble": "how likely the given label is the meant one, by the reference and the data together; needs no truth",
