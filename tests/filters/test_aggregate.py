@@ -74,6 +74,7 @@ def test_sharing_patterns_changes_nothing(votes: np.ndarray) -> None:
     np.testing.assert_allclose(together.rates, apart.rates, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")  # crowd-kit's own, about pandas
 @pytest.mark.parametrize("seed", range(3))
 def test_the_label_model_is_crowd_kits(seed: int) -> None:
     aggregation = pytest.importorskip("crowdkit.aggregation")
