@@ -15,7 +15,7 @@ from pages.widgets import frame, judge, state
 
 IN_HAND = 8
 
-chosen = frame.choose("audit", "Audit")
+chosen = frame.choose("audit", "Audit", by_filter=True)
 decisions, colours = Decisions(chosen.workspace, chosen.dataset), frame.colours()
 found = frame.filters_of(chosen, "audit")
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -42,13 +42,13 @@ if audit is None:
     st.stop()
 st.caption(
     f"Is the given label right? {text.markdown(name)} keeps {text.markdown(rule.signal)} ≥ "
-    f"{text.score(rule.threshold)}; about half of the samples lie below. "
+    f"{text.score(rule.threshold)} on run {text.markdown(rule.run)}; about half of the samples lie below. "
     "Keys: K good, D bad, L relabel, S cannot tell, U undo."
 )
 known = st.session_state.setdefault(
     f"known {published.published_at} {published.run} {audit.signal}", Known(published, audit.signal)
 )
-desk = judge.Desk(chosen, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
+desk = judge.Desk(chosen, published, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
 
 
 def result(title: str, share: Interval, meaning: str, hint: str) -> None:

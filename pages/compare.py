@@ -2,12 +2,11 @@
 
 import streamlit as st
 
-from mimic.evaluation.agreement import rank_correlation
 from mimic.reports import figures, text
 from mimic.workspace.queries.compare import Side, agreement, density, examples, pairs
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.threshold import line_keeping
-from pages.widgets import frame, gallery, state
+from pages.widgets import frame, gallery, remembered, state
 
 TILES = 12
 # cell → what it means, and what A and B decide
@@ -54,7 +53,7 @@ cards[1].metric(
 )
 cards[2].metric(
     "Rank correlation",
-    text.score(rank_correlation(both.a, both.b)),
+    text.score(remembered.correlation(a, b)),
     delta=f"on {text.count(both.a.size)} of {text.count(both.shared)} samples",
     delta_color="off",
     delta_arrow="off",

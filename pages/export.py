@@ -11,7 +11,7 @@ from pages.widgets import frame, state
 
 IMAGES = {"symlink": "Links", "hardlink": "Hard links", "copy": "Copies"}
 
-chosen = frame.choose("export", "Export")
+chosen = frame.choose("export", "Export", by_filter=True)
 found = frame.filters_of(chosen, "export")
 
 # --- what, and as what ----------------------------------------------------------------------------------------------

@@ -3,14 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from mimic.evaluation.detection import better_signal, detection_table
 from mimic.reports import figures, text
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.progress import progress, running_histogram
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
-from pages.widgets import frame, state
+from pages.widgets import frame, remembered, state
 
 VERDICTS = {
     "Good": ("green", "check_circle"),
@@ -141,10 +140,10 @@ with right.container(border=True, height="stretch"):
     if published.has_truth:
         st.markdown("**Which signal finds the wrong labels?**")
         known = judged(published)
-        ahead, sentence = better_signal(known.signals, known.wrong, published.main)
+        ranking, ahead, sentence = remembered.detection(published)
         (st.warning if ahead else st.markdown)(text.markdown(sentence, 400))
         st.plotly_chart(
-            figures.detection(detection_table(known.signals, known.wrong), colours, published.main),
+            figures.detection(ranking, colours, published.main),
             config=figures.CONFIG,
             key=f"detection {run.id}",
             alt="AUROC of each signal at finding wrong labels",

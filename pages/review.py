@@ -13,7 +13,7 @@ from mimic.workspace.queries.review import Known, Queue
 from pages.widgets import frame, judge, state
 
 IN_HAND = 8
-VIEWS = {"one": "One", "grid": "Grid"}
+VIEWS = {"one": "One image", "grid": "A grid"}
 
 chosen = frame.choose("review", "Review")
 published, decisions = chosen.published, Decisions(chosen.workspace, chosen.dataset)
@@ -45,9 +45,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     which = st.selectbox(
         "Queue", list(queues), key=state.one_of("queue", list(queues)), format_func=queues.get, width=360
     )
-    view = st.segmented_control(
-        "View", list(VIEWS), key=state.one_of("view", list(VIEWS)), format_func=VIEWS.get, required=True
-    )
+    view = st.selectbox("View", list(VIEWS), key=state.one_of("view", list(VIEWS)), format_func=VIEWS.get, width=130)
     who = judge.person()
 wanted = queue_of(which)
 if wanted.where.ranges and which in ("lowest", "highest", "random"):
@@ -59,7 +57,7 @@ queue = st.session_state.setdefault(key, wanted)
 known = st.session_state.setdefault(
     f"known {published.published_at} {published.run} {queue.signal}", Known(published, queue.signal)
 )
-desk = judge.Desk(chosen, decisions, who, text.plain(queues[which], 200))
+desk = judge.Desk(chosen, published, decisions, who, text.plain(queues[which], 200))
 
 
 @st.fragment

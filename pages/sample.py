@@ -67,8 +67,11 @@ with known:
     verdict(facts)
     st.markdown("**Signals** :small[the percentile is the share of scored samples that score lower]")
     table = facts.signals.assign(percentile=100 * facts.signals["percentile"])
+    missing = table.loc[table["score"].isna(), "signal"]
+    if not missing.empty:
+        st.caption(text.markdown(f"Not scored: {', '.join(missing)}", 1000))
     st.dataframe(
-        table,
+        table.dropna(subset=["score"]),
         hide_index=True,
         column_config={
             "signal": st.column_config.TextColumn("Signal"),

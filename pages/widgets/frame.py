@@ -68,20 +68,21 @@ def menu(page: str, carried: dict[str, str]) -> None:
             st.page_link(f"pages/{file}.py", label=title, query_params=carried)
 
 
-def choose(page: str, title: str) -> Chosen:
+def choose(page: str, title: str, *, by_filter: bool = False) -> Chosen:
     """`look`; the page ends here, with what to do next, where nothing is published."""
-    chosen = look(page, title)
+    chosen = look(page, title, by_filter=by_filter)
     if chosen is None:
         nothing_yet(the_workspace())
         st.stop()
     return chosen
 
 
-def look(page: str, title: str) -> Chosen | None:
+def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
     """Menu, title and choosers of a page.
 
     Args:
         page: its file's name without the suffix.
+        by_filter: whether the page goes by a saved filter, which has its own run and signal, so none is asked for.
 
     Returns:
         What is chosen; None where no run is published.
@@ -96,14 +97,16 @@ def look(page: str, title: str) -> Chosen | None:
             menu(page, {})
         st.title(title, anchor=False)
         return None
-    left, *pickers = st.columns([2, 1, 2.2, 1], vertical_alignment="bottom")
+    left, *pickers = st.columns([5.2, 1] if by_filter else [2, 1, 2.2, 1], vertical_alignment="bottom")
     left.title(title, anchor=False)
     names = sorted({run.dataset for run in published})
     wanted = state.one_of("dataset", names, published[0].dataset)  # the newest run's
     dataset = workspace.dataset(pickers[0].selectbox("Data set", names, key=wanted))
     runs = [run.id for run in published if run.dataset == dataset.name]
-    run = workspace.run(pickers[1].selectbox("Run", runs, key=state.one_of("run", runs)))
-    signal = pickers[2].selectbox("Signal", run.signals, key=state.one_of("signal", run.signals, run.main))
+    wanted = state.one_of("run", runs)
+    run = workspace.run(st.session_state[wanted] if by_filter else pickers[1].selectbox("Run", runs, key=wanted))
+    wanted = state.one_of("signal", run.signals, run.main)
+    signal = st.session_state[wanted] if by_filter else pickers[2].selectbox("Signal", run.signals, key=wanted)
     chosen = Chosen(workspace, dataset, run, Published.of(run, dataset), signal)
     with top:
         menu(page, chosen.address)

@@ -19,6 +19,7 @@ import streamlit as st
 
 from mimic.reports import text
 from mimic.workspace.decisions import Action, Decisions, Subject
+from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.review import Candidate
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets import state
@@ -35,6 +36,7 @@ class Desk:
     """Where somebody sits and decides.
 
     Attributes:
+        published: the run that the samples come from.
         who: the person's name.
         source: the rule or audit that brings the samples up.
         blind: whether score and guesses are hidden.
@@ -42,6 +44,7 @@ class Desk:
     """
 
     chosen: Chosen
+    published: Published
     decisions: Decisions
     who: str
     source: str
@@ -166,7 +169,7 @@ def _decide(desk: Desk, candidates: Sequence[Candidate], action: Action, label: 
     if not candidates:
         st.toast("Pick some first.", icon=":material/info:")
     for candidate in candidates:
-        subject = Subject(candidate.sample, candidate.id, candidate.label, desk.chosen.run.id, desk.source)
+        subject = Subject(candidate.sample, candidate.id, candidate.label, desk.published.run, desk.source)
         why = st.session_state.get(f"why {candidate.sample}", "")
         showing = f"{st.session_state['judge: session']}-{_turn()}-{candidate.sample}"
         desk.decisions.record(desk.who, action, subject, label=label, why=why, key=showing)

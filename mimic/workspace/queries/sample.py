@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
+from mimic.workspace.queries.bins import scored_samples
 from mimic.workspace.queries.connection import Published, Tables, tables
 
 
@@ -110,12 +111,13 @@ def _unknown(published: Published, sample: int) -> MimicError:
 
 def _percentiles(t: Tables, published: Published, scores: Sequence[float | None]) -> list[float]:
     """The share of scored samples below each score, ties counting half; one scan for all signals."""
-    own = [(published.column(signal), score) for signal, score in zip(published.signals, scores, strict=True)]
-    counts = ", ".join(
-        f"count(*) FILTER ({s} < {score!r}::FLOAT), count(*) FILTER ({s} = {score!r}::FLOAT), count({s})"
-        for s, score in own
-        if score is not None
-    )
-    found = list(t.rows(f"SELECT {counts} FROM {t.scores}")[0]) if counts else []
-    shares = [(below + equal / 2) / n for below, equal, n in zip(found[::3], found[1::3], found[2::3], strict=True)]
-    return [float("nan") if score is None else shares.pop(0) for _, score in own]
+    own = [(signal, score) for signal, score in zip(published.signals, scores, strict=True) if score is not None]
+    columns = [(published.column(signal), score) for signal, score in own]
+    counts = [f"count(*) FILTER ({s} < {score!r}::FLOAT)" for s, score in columns]
+    counts += [f"count(*) FILTER ({s} = {score!r}::FLOAT)" for s, score in columns]
+    found = t.rows(f"SELECT {', '.join(counts)} FROM {t.scores}")[0] if own else ()
+    shares = {
+        signal: (found[place] + found[place + len(own)] / 2) / scored_samples(published, signal)
+        for place, (signal, _) in enumerate(own)
+    }
+    return [shares.get(signal, float("nan")) for signal in published.signals]

@@ -1,0 +1,27 @@
+"""Figures of a published run that take a while and never change: worked out once, for every visitor."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pandas as pd
+
+from mimic.evaluation.agreement import rank_correlation
+from mimic.evaluation.detection import better_signal, detection_table
+from mimic.workspace.queries.compare import Side, pairs
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.rows import judged
+
+
+@lru_cache(maxsize=16)
+def detection(published: Published) -> tuple[pd.DataFrame, bool, str]:
+    """`detection_table` of the run's signals, and what `better_signal` says of its main one."""
+    known = judged(published)
+    return detection_table(known.signals, known.wrong), *better_signal(known.signals, known.wrong, published.main)
+
+
+@lru_cache(maxsize=64)
+def correlation(a: Side, b: Side) -> float:
+    """`rank_correlation` of two signals on the samples that `pairs` holds."""
+    both = pairs(a, b)
+    return rank_correlation(both.a, both.b)
