@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -42,6 +43,7 @@ app.add_typer(signals.signal, name="signal")
 
 def main() -> None:
     """Run the command line."""
+    sys.path.append(str(Path.cwd()))  # a module:… spec may name a file that lies here, as for `python -m`
     try:
         app()
     except MimicError as error:

@@ -18,13 +18,17 @@ def runs(workspace: WorkspaceOption = DEFAULT) -> None:
     found = place.runs()
     if not found:
         raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score` makes one")
-    table = Table("run", "data set", "state", "scored", "not scored", "reference", "begun", box=None)
+    titles = ("run", "data set", "state", "scored", "not scored", "scopes", "start", "reference check", "begun")
+    table = Table(*titles, box=None)
     for run in found:
         counts = run.counts
         scored = f"{counts['scored']:,}" if counts else f"{run.done:,} of {run.size:,}"
         verdict = run.check["verdict"] if run.check else ""
         failed = f"{counts['not_scored']:,}" if counts else ""
-        table.add_row(run.id, run.dataset, run.state, scored, failed, verdict, run.facts["created"])
+        scopes = "+".join(run.facts.get("config", {}).get("scopes", []))
+        start = (run.facts.get("start") or {"name": ""})["name"]
+        begun = run.facts["created"]
+        table.add_row(run.id, run.dataset, run.state, scored, failed, scopes, start, verdict, begun)
     console().print(table)
 
 

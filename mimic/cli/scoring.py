@@ -84,7 +84,10 @@ def scored(workspace: Workspace, config: Any, device: str, threads: int | None) 
     from mimic.runs.terminal import ProgressDisplay
 
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        return manager.score(workspace, config, device, threads, on_progress=display)
+        run = manager.score(workspace, config, device, threads, on_progress=display)
+    if display.silent:
+        console(stderr=True).print(f"run {run.id} was there already: nothing was scored again")
+    return run
 
 
 def _absolute(source: str) -> str:

@@ -60,9 +60,13 @@ def import_(
 
 
 def added(
-    workspace: Workspace, run: Run, wanted: list[str] | None, seed: int = 0, device: str = "auto",
+    workspace: Workspace,
+    run: Run,
+    wanted: list[str] | None,
+    seed: int = 0,
+    device: str = "auto",
     threads: int | None = None,
-) -> Run:  # fmt: skip
+) -> Run:
     """The published run with further signals, with progress on stderr; says what cannot be computed here."""
     from mimic.runs.further import add_signals, possible
     from mimic.runs.terminal import ProgressDisplay
@@ -72,4 +76,7 @@ def added(
         names = ", ".join(f"{name} ({package})" for name, package in missing.items())
         console().print(f'left out    {names}: pip install "mimic-score[baselines]"')
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        return add_signals(workspace, run, here if wanted is None else wanted, device, threads, seed, display)
+        more = add_signals(workspace, run, here if wanted is None else wanted, device, threads, seed, display)
+    if display.silent:
+        console(stderr=True).print(f"run {more.id} was there already: nothing was computed again")
+    return more

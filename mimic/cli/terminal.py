@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ def console(stderr: bool = False) -> Console:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Ctrl-C within the block says how to go on and ends with 130."""
+    """Ctrl-C, or whoever ends the process, is told how to go on; the exit code is 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:

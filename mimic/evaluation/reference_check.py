@@ -124,7 +124,8 @@ def check_reference(
         _lead("majority class", reference_agrees, labels == majority),
     ]
     agreement = float(reference_agrees.mean())
-    verdict, sentence = _judge(mean, mean - half, agreement, min(leads, key=lambda lead: lead.beyond_chance))
+    weakest = min(leads, key=lambda lead: lead.beyond_chance)
+    verdict, sentence = _judge(mean, half, agreement, weakest, count)
     return ReferenceCheck(
         verdict=verdict,
         sentence=sentence,
@@ -150,14 +151,21 @@ def _lead(over: Literal["start", "majority class"], reference: NDArray[np.bool_]
     return Lead(over, float(other.mean()), float(difference.mean(dtype=np.float64)), error)
 
 
-def _judge(mean: float, mean_low: float, agreement: float, weakest: Lead) -> tuple[Verdict, str]:
+def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int) -> tuple[Verdict, str]:
     """The verdict, and the sentence that gives its reason."""
     agrees = f"it agrees with {agreement:.1%} of the given labels, the {weakest.over} with {weakest.agreement:.1%}"
-    if mean_low <= 0:
-        slope = "below" if mean < 0 else "not clearly above"
-        return "Do not use", f"The reference does not lie downhill: the mean score, {mean:.3g}, is {slope} 0."
+    if mean + half < 0:
+        return "Do not use", f"The reference lies uphill: the mean score is {mean:.3g} ± {half:.2g}, below 0."
+    if mean - half <= 0:
+        return "Do not use", (
+            f"{count:,} samples do not show that the reference lies downhill: the mean score is {mean:.3g} ± {half:.2g}"
+            ", an interval that holds 0. More samples may settle it."
+        )
     if weakest.beyond_chance <= 0:
         return "Do not use", f"The reference knows the labels no better than without it: {agrees}."
     if weakest.beyond_chance < GOOD_LEAD:
-        return "Weak", f"The reference lies downhill but knows the labels little better: {agrees}."
+        return "Weak", (
+            f"The reference lies downhill but knows the labels little better: {agrees}. "
+            "The ranking may still be good: look at what falls below the line before trusting it."
+        )
     return "Good", f"The reference lies downhill and knows the labels clearly better: {agrees}."

@@ -92,7 +92,10 @@ def _import_factory(spec: str, path: str) -> Callable[..., Any]:
     try:
         factory = getattr(importlib.import_module(module_name), name, None)
     except Exception as error:  # importing anybody's code may raise anything
-        raise MimicError(f"{spec}: {module_name} does not import ({type(error).__name__}: {error})") from error
+        raise MimicError(
+            f"{spec}: {module_name} does not import ({type(error).__name__}: {error}): "
+            "run the command in the folder that holds it, or name that folder in PYTHONPATH"
+        ) from error
     if not callable(factory):
         raise MimicError(f"{spec}: {module_name} has no function {name!r}")
     return factory  # type: ignore[no-any-return]

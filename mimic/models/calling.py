@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from mimic.errors import MimicError
+from mimic.models.substitute import call_with
 
 # What a model takes: images (B, …), or (images, texts) for two towers.
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -54,7 +54,7 @@ def run(module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = 
     if not state:
         return module(*arguments)
     with _fresh_caches(module):
-        return functional_call(module, dict(state), arguments)
+        return call_with(module, state, arguments)
 
 
 @contextmanager

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from mimic.data import Shard
+from mimic.errors import MimicError
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
 from mimic.workspace.datasets import read_inputs
 
 SETTLING_SAMPLES = 32
+_LOOKED_FOR = 16
 
 
 def batches(prepared: Prepared, samples: NDArray[np.int32], size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,3 +58,18 @@ def settle(prepared: Prepared) -> None:
     for images, labels in batches(prepared, prepared.numbers[: 8 * SETTLING_SAMPLES], SETTLING_SAMPLES):
         prepared.scorer(images, labels)
         return
+
+
+def find_images(prepared: Prepared) -> None:
+    """Looks for the first files, before time is spent on a data set whose images have moved.
+
+    Raises:
+        MimicError: none of them is there.
+    """
+    dataset = prepared.dataset
+    paths = read_inputs(dataset, prepared.numbers[:_LOOKED_FOR]).paths
+    if not any((dataset.root / path).exists() for path in paths):
+        raise MimicError(
+            f"{dataset.root} holds none of the first images of data set {dataset.name!r}, e.g. {paths[0]}: "
+            f"if they have moved, run `mimic relocate {dataset.name} --root FOLDER`"
+        )

@@ -25,7 +25,7 @@ from mimic.models.checkpoint import Checkpoint
 from mimic.runs import local
 from mimic.runs.check import reference_check
 from mimic.runs.config import MAIN, ScoreConfig
-from mimic.runs.drawn import settle
+from mimic.runs.drawn import find_images, settle
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
 from mimic.runs.worker import Worker
@@ -68,6 +68,7 @@ def score(
     with held(folder):
         if (folder / "run.json").exists() and workspace.run(prepared.id).scores_file is not None:
             return workspace.run(prepared.id)
+        find_images(prepared)
         settle(prepared)
         run = _begin(workspace, prepared, folder)
         try:

@@ -43,6 +43,11 @@ class ProgressDisplay:
             self._live = Bar(BarColumn(), text, console=console, transient=True)
             self._task = self._live.add_task("", total=None)
 
+    @property
+    def silent(self) -> bool:
+        """Whether no work has been reported: what was asked for was there already."""
+        return self._began is None
+
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()

@@ -30,7 +30,8 @@ HALF = 1.96 / np.sqrt(N)
     [
         (1.0, 800, 600, "Good", "clearly better"),
         (HALF * 1.05, 800, 600, "Good", "clearly better"),
-        (HALF * 0.95, 800, 600, "Do not use", "not clearly above 0"),
+        (HALF * 0.95, 800, 600, "Do not use", "do not show"),
+        (-HALF * 0.95, 800, 600, "Do not use", "do not show"),
         (-1.0, 800, 600, "Do not use", "below 0"),
         (1.0, 603, 600, "Do not use", "no better"),  # the paired error of 3 in 1000 is 1.7
         (1.0, 606, 600, "Weak", "little better"),

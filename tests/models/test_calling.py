@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mimic.errors import MimicError
-from mimic.models.calling import call, evaluating, pairs_of, plain_module
+from mimic.models.calling import call, evaluating, pairs_of, plain_module, run
 
 
 def test_modes_come_back_even_after_an_error():
@@ -76,3 +76,20 @@ def test_what_a_model_keeps_of_its_weights_is_set_aside():
     with evaluating(model):
         assert not call(model, images).any()
     assert model.attention_bias_cache == {}
+
+
+def test_a_layer_under_two_names_keeps_its_parameters() -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+            self.head = self.body[2]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x)
+
+    module = Twice()
+    before = dict(module.named_parameters(remove_duplicate=False))
+    run(module, torch.ones(1, 4), {name: torch.zeros_like(each) for name, each in module.named_parameters()})
+    after = dict(module.named_parameters(remove_duplicate=False))
+    assert all(after[name] is parameter for name, parameter in before.items())

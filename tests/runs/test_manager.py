@@ -191,14 +191,27 @@ def test_images_that_moved_do_not_become_a_published_run(workspace: Workspace, d
     away, there = tmp_path / "away", digits.folder / "images"
     there.rename(away)
     try:
-        with pytest.raises(MimicError, match=r"0 of 600 .* file is missing"):
+        with pytest.raises(MimicError, match=r"holds none of the first images .*mimic relocate digits --root"):
             score(workspace, digits.config())
     finally:
         away.rename(there)
-    (failed,) = workspace.runs()
-    assert (failed.state, failed.done) == ("failed", 0)
+    assert workspace.runs() == []
     relocate(workspace.dataset("digits"), digits.folder)
     assert score(workspace, digits.config()).counts == {"scored": JUDGED, "not_scored": 0}
+
+
+def test_images_none_of_which_can_be_read_do_not_become_a_published_run(digits: Digits, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(digits.folder / "images", folder / "images")
+    shutil.copy(digits.manifest, folder)
+    workspace = Workspace(tmp_path / "workspace")
+    import_dataset(workspace, folder / "manifest.csv", "digits")
+    for image in (folder / "images").iterdir():
+        image.write_bytes(b"no picture")
+    with pytest.raises(MimicError, match=r"0 of 600 .* not an image"):
+        score(workspace, digits.config())
+    (failed,) = workspace.runs()
+    assert (failed.state, failed.done) == ("failed", 0)
 
 
 def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Workspace, digits: Digits) -> None:
