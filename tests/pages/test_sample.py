@@ -51,6 +51,8 @@ def test_an_unknown_sample_is_a_sentence(published, open_page, sample):
 
 def test_what_people_decided_is_told(copy, open_page, monkeypatch):
     monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    for left in copy.path.glob("decisions.db*"):  # of tests that opened Review on the original
+        left.unlink()
     app = open_page(copy, "sample", run="synthetic-1500", sample="5")
     assert not (copy.path / "decisions.db").exists()  # looking makes nothing
     decisions = Decisions(copy, copy.dataset("synthetic-1500"))
