@@ -149,9 +149,11 @@ with right.container(border=True, height="stretch"):
             alt="AUROC of each signal at finding wrong labels",
         )
         drawn = f" (drawn from {text.count(known.drawn_from)})" if known.drawn_from else ""
+        best = f" The best {figures.DETECTED} of {len(ranking)} signals; the table below has all."
         st.caption(
             f"Against the true labels of {text.count(known.wrong.size)} samples{drawn}, "
             f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."
+            + (best if len(ranking) > figures.DETECTED else "")
         )
     else:
         st.markdown(f"**How {text.markdown(published.main)} is spread**")
@@ -178,6 +180,7 @@ st.dataframe(
             "Lowest": summary["low"],
             "Highest": summary["high"],
             "Above 0": 100 * summary["positive"],
+            **({"AUROC": summary["signal"].map(ranking.set_index("signal")["auroc"])} if published.has_truth else {}),
             # runs of older versions do not say
             **({"Meaning": [meanings.get(name, "") for name in summary["signal"]]} if meanings else {}),
         }
@@ -188,6 +191,7 @@ st.dataframe(
         **{
             name: st.column_config.NumberColumn(name, format="%.4g") for name in ("Mean", "Median", "Lowest", "Highest")
         },
+        "AUROC": st.column_config.NumberColumn("AUROC", format="%.3f", help="Of finding wrong labels; 0.5 is chance"),
         "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f%%"),
         "Meaning": st.column_config.TextColumn("Meaning", width="large"),
     },

@@ -21,6 +21,7 @@ from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG
 # No logo, no upload to a chart service, nothing that leads outside; drawing is all there is.
 CONFIG: dict[str, Any] = {"displayModeBar": False, "displaylogo": False, "responsive": True, "scrollZoom": False}
 STRIPS = 24
+DETECTED = 8
 
 
 def histogram(
@@ -178,14 +179,15 @@ def density(
     return figure
 
 
-def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
-    """AUROC of every signal with its 95 % interval, the best on top; the run's own in the reference's colour.
+def detection(table: pd.DataFrame, colours: Palette, main: str, *, largest: int = DETECTED) -> go.Figure:
+    """AUROC of the best signals with their 95 % intervals, the best on top; the main one in the reference's colour.
 
     Args:
-        table: as `evaluation.detection.detection_table` gives it.
+        table: as `evaluation.detection.detection_table` gives it, the best first.
+        main: always shown, however far down it is.
+        largest: so many of the best.
     """
-    shown = table.iloc[::-1]
-    row = 38 if len(shown) <= 8 else 27
+    shown = table[(table.index < largest) | (table["signal"] == main)].iloc[::-1]
     own = [name == main for name in shown["signal"]]
     figure = go.Figure(
         go.Scatter(
@@ -193,7 +195,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
             y=list(range(len(shown))),
             mode="markers+text",
             text=[f"{value:.3f}" for value in shown["auroc"]],
-            textposition="top center" if len(shown) <= 8 else "middle left",
+            textposition="top center",
             textfont={"color": colours.text},
             error_x={"array": 1.96 * shown["error"], "color": colours.muted, "thickness": 1.5, "width": 4},
             marker={
@@ -206,7 +208,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0.5, line={"color": colours.muted, "width": 1, "dash": "dot"})
-    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + row * len(shown))
+    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
     lowest = float(np.nanmin([0.5, *shown["auroc"]]))
     figure.update_xaxes(range=[lowest - 0.04, 1.0])
     names = [text.figure_label(name) for name in shown["signal"]]

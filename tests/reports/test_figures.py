@@ -92,6 +92,13 @@ def test_detection_marks_the_main_signal_by_shape_too():
     np.testing.assert_allclose(trace.error_x.array, [1.96 * 0.02, 1.96 * 0.01])
 
 
+def test_detection_shows_the_best_and_always_the_main():
+    names = [f"s{place}" for place in range(20)]
+    table = pd.DataFrame({"signal": names, "auroc": np.linspace(0.9, 0.5, 20), "error": 0.01})
+    figure = figures.detection(table, LIGHT, "s15", largest=3)
+    assert list(figure.layout.yaxis.ticktext) == ["<b>s15</b>", "s2", "s1", "s0"]
+
+
 def test_guesses_are_probabilities_and_mark_the_given_label():
     frame = pd.DataFrame({"rank": [1, 2], "label": ["cat", "dog"], "logprob": np.log([0.75, 0.25])})
     figure = figures.guesses(frame, LIGHT, "dog")
