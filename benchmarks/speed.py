@@ -246,7 +246,10 @@ def keep(name: str, table: pd.DataFrame, case: str) -> None:
 def report() -> None:
     """The section of docs/results.md, from the tables in results/."""
     rows = pd.read_csv(ROOT / "results" / "speed.csv")
-    measured, missing = (part.dropna(axis="columns", how="all") for part in partition(rows, rows["ms"].notna()))
+    known = rows["ms"].notna()
+    measured = rows[known].drop(columns="missing", errors="ignore")
+    measured["relative error"] = measured["relative error"].map(lambda error: "" if error != error else f"{error:.0e}")
+    missing = rows[~known].reindex(columns=["case", "method", "missing"])
     how = "\n".join(f"- {case}: {each}" for case, each in measured.groupby("case", sort=False)["how"].first().items())
     body = f"""Relative to a plain inference forward with per-sample losses of the same model on the same batch, in the
 same process: medians over rounds in turns. *Prepared*: BatchNorm folded, channels last, as in our pass. *Reach*: what
@@ -259,17 +262,12 @@ torch.func.jvp is what float32 allows. What people use instead ran on {RIVALS_BA
 
 Not measured:
 
-{markdown(missing[["case", "method", "missing"]])}
+{markdown(missing)}
 
 Every parameter of ResNet-20, in batches of 256: time grows with the images, memory does not.
 
 {markdown(pd.read_csv(ROOT / "results" / "speed_growth.csv"), 2)}"""
     write_section(Section("speed", "What a score costs", "python -m benchmarks.speed", body))
-
-
-def partition(rows: pd.DataFrame, chosen: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The chosen rows and the others."""
-    return rows[chosen], rows[~chosen]
 
 
 if __name__ == "__main__":
