@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from mimic.errors import MimicError
@@ -24,7 +23,7 @@ TILE = 160
 SMALL = 64
 
 # What is stored under a content's name depends on this code too: raise it when the pictures change.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _store(path: Path, picture: bytes) -> None:
 
 
 def _drawn(image: Image.Image, size: int, enlarge: bool) -> bytes:
-    image = _eight_bit(image)
+    image = _shown(image)
     small = max(image.size) < SMALL
     if small and enlarge:
         times = size // max(image.size)
@@ -122,13 +121,8 @@ def _drawn(image: Image.Image, size: int, enlarge: bool) -> bytes:
     return out.getvalue()
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """The same picture in a mode that browsers show: L, RGB or RGBA. Deeper ones are stretched over their own range."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        scaled = (values - low) * (255 / (high - low)) if high > low else np.full(values.shape, 127.0)
-        return Image.fromarray(np.nan_to_num(scaled).astype(np.uint8))
+def _shown(image: Image.Image) -> Image.Image:
+    """The same picture in a mode that browsers show: L, RGB or RGBA."""
     if image.mode in ("L", "RGB", "RGBA"):
         return image
     transparent = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info

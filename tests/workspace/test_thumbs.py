@@ -10,7 +10,7 @@ from PIL import Image
 
 from mimic.workspace.thumbs import thumbnail
 
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"]
 
 
 def opened(thumb):
@@ -26,7 +26,7 @@ def opened(thumb):
 def test_every_mode_is_shown(tmp_path, mode):
     ramp = np.linspace(0, 255, 300 * 200).reshape(200, 300)
     image = (
-        Image.fromarray(ramp.astype(np.uint16) * 200)
+        Image.fromarray(ramp.astype(np.uint16) * 257)
         if mode == "I;16"
         else Image.fromarray(ramp.astype(np.uint8)).convert(mode)
     )
