@@ -41,8 +41,8 @@ def test_a_good_reference_is_good(scope: str, workspace: Workspace, digits: Digi
     assert check["verdict"] == "Good"
     assert 0 < check["mean_low"] < check["mean"] < check["mean_high"]
     # cos(−ḡ, v) = mean score / ‖ḡ‖, exact on the samples that were drawn.
-    assert check["gradient_samples"] == 32
-    drawn = np.random.default_rng(0).permutation(JUDGED)[:32]
+    assert check["gradient_samples"] == 64
+    drawn = np.random.default_rng(0).permutation(JUDGED)[:64]
     scores = read_parts(run, ["sample", "mimic"]).sort_by("sample")["mimic"].to_numpy()
     assert check["cosine"] * check["gradient_norm"] == pytest.approx(scores[drawn].mean(), rel=1e-3)
     reference, given = loaded(digits.reference)(digits.pixels).argmax(1), digits.given
