@@ -104,13 +104,13 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     if published.has_truth:
         wanted["format_func"] = TRUTHS.get
         truth = st.selectbox("Truth", list(TRUTHS), key=state.one_of("truth", list(TRUTHS)), **wanted)
-    others = {
-        name: [state.number(f"{name}.{end}") for end in ("from", "to")] for name in published.signals if name != signal
-    }
-    limited = {name: ends for name, ends in others.items() if ends != [None, None]}
+    others = [name for name in published.signals if name != signal]
+    state.some_of("limit", others)
+    limited = {name: [state.number(f"{name}.{end}") for end in ("from", "to")] for name in state.get("limit")}
     st.space("stretch")
     with st.popover(f"Other signals ({len(limited)})" if limited else "Other signals", icon=":material/tune:"):
-        for name in others:
+        st.multiselect("Limit", others, key=state.key("limit"), placeholder="Signals", on_change=to_first_page)
+        for name in limited:
             for column, end in zip(st.columns(2), ("from", "to"), strict=True):
                 label = f"{text.markdown(name)} {end}"
                 column.number_input(
@@ -154,6 +154,7 @@ def page_of_samples() -> None:
         view = {"split": split if split != "none" else None, "log": logarithmic, "low": low, "high": high}
         view |= {"order": order, "near": near if order == "nearest" else None, "seed": seed or None}
         view |= {"class": labels, "text": words, "truth": truth if truth != "any" else None}
+        view |= {"limit": list(limited)}
         view |= {
             f"{name}.{end}": value for name in limited for end, value in zip(("from", "to"), limited[name], strict=True)
         }

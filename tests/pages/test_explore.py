@@ -43,7 +43,9 @@ def test_filters_change_the_count_and_the_address(published, open_page, drawn):
 
 def test_other_signals_can_be_limited_too(published, open_page, drawn):
     margin = drawn[2]
-    app = open_page(published, "explore", run="synthetic-1500", signal="mimic", **{"margin.from": "1.5"})
+    app = open_page(
+        published, "explore", run="synthetic-1500", signal="mimic", limit="margin", **{"margin.from": "1.5"}
+    )
     assert f"**{(margin >= 1.5).sum():,}** samples" in words(app)
     app.number_input(key="state: margin.to").set_value(2.5).run()
     assert f"**{((margin >= 1.5) & (margin < 2.5)).sum():,}** samples" in words(app)
