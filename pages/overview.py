@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from mimic.reports import figures, text
+from mimic.runs import launch
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.progress import progress, running_histogram
@@ -35,6 +36,26 @@ def made_by(run: Run) -> str:
     return text.markdown(" · ".join(words), 400)
 
 
+def begin(run: Run, **changes: object) -> None:
+    """Start the run's command as a process of its own, and wait for its run to show."""
+    st.session_state["started"] = launch.scoring_again(workspace, run, **changes).log
+    st.rerun()
+
+
+@st.fragment(run_every=1)
+def await_start() -> None:
+    """Between the start of a command and the first sight of its run: some seconds, or the sentence it refused with."""
+    log = st.session_state["started"]
+    refused = launch.ended_with(log)
+    if refused:
+        st.error(text.markdown(refused, 600), icon=":material/error:")
+    elif any(run.state == "running" for run in workspace.runs()) or launch.published(log):
+        del st.session_state["started"]
+        st.rerun()
+    else:
+        st.caption("The run is being prepared …")
+
+
 def unfinished(run: Run) -> None:
     """A run that is not published: how far it is, and what to do about it."""
     told = progress(run)
@@ -52,6 +73,10 @@ def unfinished(run: Run) -> None:
             st.error(text.markdown(run.error, 600), icon=":material/error:")
         if told.state != "running":
             st.caption("The same `mimic score` command takes it up again from here: finished parts are kept.")
+            if run.facts.get("kind") == "score" and st.button(
+                "Go on", key=f"go on {run.id}", icon=":material/play_arrow:"
+            ):
+                begin(run)
         elif not (bars := running_histogram(run, run.main)).empty:
             st.plotly_chart(
                 figures.histogram(bars, colours, f"{run.main} so far", height=170),
@@ -82,6 +107,8 @@ def ended() -> None:
             unfinished(run)
 
 
+if "started" in st.session_state:
+    await_start()
 if going:
     watch()
 if chosen is None:
@@ -97,7 +124,15 @@ check = run.check or {}
 cards = st.columns(5, gap="small")
 cards[0].metric("Samples", text.count(dataset.size), border=True)
 cards[1].metric("Classes", text.count(len(dataset.classes)), border=True)
-cards[2].metric("Scored", text.count(published.scored), border=True)
+elsewhere = dataset.size - published.scored - published.not_scored
+cards[2].metric(
+    "Scored",
+    text.count(published.scored),
+    border=True,
+    help=f"The other {text.count(elsewhere)} samples are not part of this run (split {run.facts.get('split')})."
+    if elsewhere
+    else None,
+)
 cards[3].metric("Not scored", text.count(published.not_scored), border=True)
 cards[4].metric("Took", text.duration(run.facts.get("seconds")), border=True)
 
@@ -227,6 +262,13 @@ st.dataframe(
     alt="Runs of this workspace, the newest first",
 )
 ended()
-with st.expander("Start another run", icon=":material/terminal:"):
+with st.expander("Start another run", icon=":material/play_arrow:"):
+    if run.facts.get("config", {}).get("scopes"):
+        with st.form("again", border=False):
+            st.markdown("The same model, reference and start, over other parameters:")
+            scope = st.selectbox("Scope", ["last", "last-weight", "last:2", "full"], help="See docs/models.md")
+            if st.form_submit_button("Start", icon=":material/play_arrow:"):
+                begin(run, scopes=[scope])
+    st.markdown("Or another model, in a terminal:")
     frame.commands(workspace)
 state.leave("overview", chosen.address)

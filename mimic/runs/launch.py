@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder
-from mimic.workspace.layout import Workspace
+from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.layout import Run, Workspace
 
 HOST = "127.0.0.1"
 PORT = 8501
@@ -76,12 +78,54 @@ def serve(workspace: Workspace, port: int) -> NoReturn:
     os.execve(command[0], command, environment)
 
 
+def scoring_again(workspace: Workspace, run: Run, **changes: Any) -> Started:
+    """Start the command that made a run: to go on with it, or, with some settings changed, for another run like it.
+
+    Args:
+        workspace: holds the run.
+        run: of kind ``score``.
+        changes: settings of `mimic.runs.config.ScoreConfig` to change, e.g. ``scopes=["full"]``.
+
+    Returns:
+        The process and its log.
+    """
+    return start(workspace, _scoring(workspace, {**run.config, **changes}))
+
+
+def _scoring(workspace: Workspace, config: Mapping[str, Any]) -> list[str]:
+    """The command line of some settings."""
+    arguments = ["score", config["dataset"]]
+    for name in ("model", "reference", "start", "method", "precision", "batch_size", "split", "limit", "head"):
+        if config.get(name) is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(config[name])]
+    arguments += [part for scope in config["scopes"] for part in ("--scope", scope)]
+    arguments += ["--signals", ",".join(config["signals"]), "--label-smoothing", str(config["label_smoothing"])]
+    arguments += ["--force"] if config["force"] else []
+    if config.get("preprocess") is not None:
+        text = json.dumps(config["preprocess"], sort_keys=True)
+        name = f"preprocess-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+        write_json(make_folder(workspace.path / "logs") / name, config["preprocess"])
+        arguments += ["--preprocess", str((workspace.path / "logs" / name).resolve())]
+    return arguments
+
+
 @dataclass(frozen=True)
 class Started:
     """A command running on its own: its process, and the file that holds what it says."""
 
     process: int
     log: Path
+
+
+def ended_with(log: Path) -> str | None:
+    """The sentence of ours that a started command refused with; None while it works, or where it ended well."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("mimic: ") if lines and lines[-1].startswith("mimic: ") else None
+
+
+def published(log: Path) -> bool:
+    """Whether a started command has ended well."""
+    return "published " in log.read_text(encoding="utf-8", errors="replace")
 
 
 def start(workspace: Workspace, arguments: Sequence[str]) -> Started:

@@ -1,9 +1,16 @@
 """Overview, alone: a published run, nothing yet, and runs in every other state."""
 
+# ruff: noqa: F811 (fixtures are imported by name)
+
+import os
+import time
+
 from benchmarks import synthetic
+from mimic.runs.manager import score
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
 from tests.pages.conftest import CLASSES, SHARD, metrics, words
+from tests.runs.conftest import digits, workspace  # noqa: F401
 
 
 def test_a_published_run_at_a_glance(published, open_page):
@@ -63,3 +70,17 @@ def test_a_run_is_there_once_it_is_published(running, open_page):
     assert "going" in app.selectbox(key="state: run").options
     assert len(going.shards) == -(-1500 // SHARD)
     assert metrics(app)["Scored"] == f"{running.run('going').counts['scored']:,}"
+
+
+def test_another_run_is_started_from_here(workspace, digits, open_page):
+    first = score(workspace, digits.config())
+    app = open_page(workspace, "overview", run=first.id)
+    next(box for box in app.selectbox if box.label == "Scope").set_value("last-weight")
+    next(button for button in app.button if button.label == "Start").click().run()
+    assert not app.exception
+    deadline = time.monotonic() + 120
+    while len(runs := workspace.runs()) < 2 or runs[0].state != "published":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert runs[0].config["scopes"] == ["last-weight"]
+    os.waitpid(-1, os.WNOHANG)  # the command was a child of this process

@@ -9,7 +9,10 @@ import pytest
 
 from mimic.errors import MimicError
 from mimic.runs import launch
+from mimic.runs.manager import score
+from mimic.runs.progress import Progress
 from mimic.workspace.layout import Workspace
+from tests.runs.conftest import Digits
 
 
 def test_a_taken_port_gives_the_next_free_one() -> None:
@@ -39,3 +42,27 @@ def test_a_started_command_works_on_the_workspace_and_leaves_a_log(tmp_path: Pat
     assert "has no runs yet" in started.log.read_text()
     assert str(tmp_path / "w") in started.log.read_text()
     assert time.time() - started.log.stat().st_mtime < 60
+
+
+def test_a_run_is_gone_on_with_and_another_like_it_made(workspace: Workspace, digits: Digits) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_half_way(state: Progress) -> None:
+        if state.done >= 256:
+            raise Stop
+
+    preprocess = {"mode": "L", "size": [28, 28], "resize": "squash", "mean": [0.4], "std": [0.6]}
+    with pytest.raises(Stop):
+        score(workspace, digits.config(preprocess=preprocess, batch_size=64), on_progress=stop_half_way)
+    (run,) = workspace.runs()
+    started = launch.scoring_again(workspace, run)
+    assert os.waitpid(started.process, 0)[1] == 0
+    assert launch.published(started.log)
+    assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]
+    another = launch.scoring_again(workspace, run, scopes=["full"])
+    assert os.waitpid(another.process, 0)[1] == 0
+    assert {tuple(one.config["scopes"]) for one in workspace.runs()} == {("last",), ("full",)}
+    refused = launch.scoring_again(workspace, run, scopes=["nonsense"])
+    assert os.waitpid(refused.process, 0)[1] != 0
+    assert "nonsense" in (launch.ended_with(refused.log) or "")
