@@ -185,7 +185,7 @@ from mimic.models.small import SMALL, small_preprocess
 
 def make(num_classes):
     model = SMALL["mlp"](num_classes)
-    model.register_forward_pre_hook(lambda module, args: time.sleep(0.05))
+    model.register_forward_pre_hook(lambda module, args: time.sleep(0.2))
     return model, small_preprocess("mlp")
 """
 
@@ -195,7 +195,14 @@ def test_ctrl_c_says_how_to_go_on(digits: Digits, workspace: Workspace, tmp_path
     arguments = scoring(digits, model="module:slow_factory:make", batch_size=64)
     command = [sys.executable, "-m", "mimic.cli", *arguments, "--workspace", str(workspace.path)]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what runs in the background
+    )
     deadline = time.monotonic() + 60
     while run.poll() is None and not list(workspace.runs_folder.glob("*/parts/0*")) and time.monotonic() < deadline:
         time.sleep(0.01)
