@@ -43,7 +43,7 @@ test-slow: .venv/.stamp-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 screenshots: .venv/.stamp-dev  ## draw docs/screenshots anew from the demo
-	$(BIN)/python docs/screenshots.py
+	$(BIN)/python -m docs.screenshots
 
 clean:  ## remove .venv and caches, never a workspace
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
