@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mimic.runs.launch import app_file, free_port
+from mimic.runs.launch import app_file
 
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -55,10 +56,14 @@ def main() -> None:
 @contextmanager
 def serving(workspace: Path) -> Iterator[str]:
     """A server of the app on a workspace; its address."""
-    port = free_port(8600)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(app_file()), "--server.port", str(port)]
     environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.resolve())}
-    server = subprocess.Popen(command, cwd=app_file().parent, env=environment, stdout=subprocess.DEVNULL)
+    log, home = workspace / "server.log", app_file().parent
+    with log.open("wb") as file:
+        server = subprocess.Popen(command, cwd=home, env=environment, stdout=file, stderr=subprocess.STDOUT)
     base = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
@@ -67,6 +72,8 @@ def serving(workspace: Path) -> Iterator[str]:
                 break
             except OSError:
                 time.sleep(0.1)
+        else:
+            raise RuntimeError(f"the app did not start: {log.read_text()}")
         yield base
     finally:
         server.terminate()

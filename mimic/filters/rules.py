@@ -69,12 +69,6 @@ def read_rule(written: Mapping[str, Any]) -> ThresholdRule:
         raise MimicError(f"The filter's rule does not fit its kind {kind!r}: {where}: {first['msg']}.") from None
 
 
-def at_least(threshold: float) -> float:
-    """The lowest float32 that is ≥ `threshold`, as a float: scores are float32, so both lines keep the same samples."""
-    nearest = np.float32(threshold)
-    return float(nearest if float(nearest) >= threshold else np.nextafter(nearest, np.float32(np.inf)))
-
-
 def threshold_keeping(scores: NDArray[np.float32], count: int) -> float:
     """The highest line that keeps at least `count` scored samples (more only where ties meet the line).
 

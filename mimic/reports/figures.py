@@ -103,16 +103,6 @@ def histogram_by_class(
     return figure
 
 
-def spark(bars: pd.DataFrame, colours: Palette, *, height: int = 64) -> go.Figure:
-    """A histogram without axes, for a card that names its ends in words."""
-    figure = go.Figure(_bars(bars, [colours.neutral] * len(bars), "all"))
-    _axes(figure, colours, "", "", height)
-    figure.update_layout(bargap=0, margin={"l": 0, "r": 0, "t": 2, "b": 2})
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    return figure
-
-
 def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20) -> go.Figure:
     """Kept and dropped shares of each class, the least kept on top.
 

@@ -4,21 +4,16 @@ Skipped with the reason where there is no Chromium, unless REQUIRE_BROWSER=1 say
 """
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks import synthetic
+from docs.screenshots import serving
 from mimic.workspace.layout import Workspace
-from tests.pages.conftest import APP, add_hostile
+from tests.pages.conftest import add_hostile
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
@@ -34,33 +29,6 @@ FLAGS = [
 ]
 # Streamlit looks for its server beside a deep link before it looks at the root; Chromium reports each miss.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
-
-
-@contextmanager
-def serving(workspace: Path) -> Iterator[str]:
-    """A server of the app on a workspace; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
-    environment = os.environ | {"MIMIC_WORKSPACE": str(workspace)}
-    log = workspace / "server.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, cwd=APP.parent, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    base = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{base}/_stcore/health")
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise AssertionError(log.read_text())
-        yield base
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @pytest.fixture(scope="session")
