@@ -1,4 +1,7 @@
-"""A synthetic workspace of any size, written by the real import and publish code: for timing the app and for its tests.
+"""A synthetic workspace of any size, for timing the app and for its tests.
+
+The real import writes the first thousand samples, the real publication the run; samples beyond are added in DuckDB, as
+the import would have written them (a test compares), for which Python would take minutes at ten million.
 
     python -m benchmarks.synthetic --rows 10_000_000 --workspace big-workspace
 
@@ -9,9 +12,11 @@ ten is wrong; each signal sees that to a degree of its own; three samples in a t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,7 @@ from PIL import Image
 from mimic.data import Sample, Shard
 from mimic.evaluation.reference_check import check_reference
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
+from mimic.workspace.files import building, write_json
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 
@@ -37,6 +42,7 @@ SIGNALS = {
 }
 WRONG, FAILED = 0.1, 0.003
 PICTURES = 500
+IMPORTED = 1000
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,24 @@ def draw(shard: Shard, classes: int, seed: int) -> Drawn:
 
 
 def build(
-    workspace: Workspace, rows: int, *, classes: int = 10, shard: int = 250_000, seed: int = 0, pictures: int = PICTURES
-) -> Run:
-    """Write a data set and a published run of `rows` samples, which share `pictures` image files between them."""
+    workspace: Workspace, rows: int, *, classes: int = 10, shard: int = 250_000, seed: int = 0,
+    pictures: int = PICTURES, imported: int = IMPORTED,
+) -> Run:  # fmt: skip
+    """Write a data set and a published run of `rows` samples, which share `pictures` image files between them.
+
+    Args:
+        imported: how many samples go through the real import; the others are added in DuckDB.
+    """
     names = [f"class {code:03}" for code in range(classes)]
     shards = [Shard(i, a, min(a + shard, rows)) for i, a in enumerate(range(0, rows, shard))]
     root = workspace.path.resolve() / "pictures"
     _draw_pictures(root, pictures)
-    columns = {"caption": pa.string()}
-    samples = _samples(shards, names, seed, pictures)
+    columns = {"note": pa.string()}
+    samples = islice(_samples(shards, names, seed, pictures), max(imported, 1))
     name = f"synthetic-{rows}"
     dataset = create_dataset(workspace, name, samples, names, Source("manifest", root), root, columns)
+    if rows > dataset.size:
+        dataset = _grown(dataset, shards, names, seed, pictures)
     run = begin(workspace, dataset, f"synthetic-{rows}", shard)
     for piece in shards:
         write_part(run, piece, part(piece, draw(piece, classes, seed), run.signals))
@@ -118,8 +131,37 @@ def _samples(shards: Sequence[Shard], names: Sequence[str], seed: int, pictures:
     for shard in shards:
         drawn = draw(shard, len(names), seed)
         for i, label, truth in zip(range(shard.first, shard.last), drawn.label, drawn.truth, strict=True):
-            extra = {"caption": f"picture {i % pictures} of {names[truth]}"}
+            extra = {"note": f"picture {i % pictures} of {names[truth]}"}
             yield Sample(i, f"id-{i:09}", f"{i % pictures:05}.png", names[label], names[truth], "train", extra)
+
+
+def _grown(dataset: Dataset, shards: Sequence[Shard], names: Sequence[str], seed: int, pictures: int) -> Dataset:
+    """The same data set with all its samples: those that were imported, and the further ones as `_samples` has them."""
+    pool = pa.array(names, pa.string())
+    with building(dataset.samples_file) as connection:
+        connection.execute(f"ATTACH '{dataset.samples_file}' AS imported (READ_ONLY)")
+        connection.execute("CREATE TABLE samples AS FROM imported.samples ORDER BY sample")
+        connection.execute("CREATE TABLE classes AS FROM imported.classes ORDER BY code")
+        for shard in shards:
+            drawn = draw(shard, len(names), seed)
+            label, truth = (pa.DictionaryArray.from_arrays(codes, pool) for codes in (drawn.label, drawn.truth))
+            numbers = np.arange(shard.first, shard.last, dtype=np.int32)
+            columns = {"sample": numbers, "label": label, "truth": truth, "label_code": drawn.label}
+            connection.register("drawn", pa.table(columns))
+            connection.execute(
+                "INSERT INTO samples BY NAME SELECT sample, 'id-' || lpad(sample::VARCHAR, 9, '0') AS id,"
+                f" lpad((sample % {pictures})::VARCHAR, 5, '0') || '.png' AS path, label::VARCHAR AS label, label_code,"
+                " truth::VARCHAR AS truth, 'train' AS split,"
+                f" 'picture ' || (sample % {pictures}) || ' of ' || truth::VARCHAR AS note"
+                f" FROM drawn WHERE sample >= {dataset.size}"
+            )
+            connection.unregister("drawn")
+        connection.execute("DETACH imported")
+    rows = shards[-1].last
+    content = hashlib.sha256(f"{rows} {len(names)} {seed} {pictures}".encode()).hexdigest()
+    facts = {**dataset.facts, "samples": rows, "splits": {"train": rows}, "content": content}
+    write_json(dataset.folder / "dataset.json", facts)
+    return Dataset(dataset.folder, facts)
 
 
 def part(shard: Shard, drawn: Drawn, signals: Sequence[str]) -> pa.Table:
