@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,23 +22,17 @@ MAIN = "mimic"
 EVERYTHING = "all"  # the --split that takes every sample
 
 
-class ScoreConfig(BaseModel):
-    """The settings of a scoring run.
+class ModelConfig(BaseModel):
+    """What a run of any kind compares on which samples.
 
     Attributes:
         dataset: name of an imported data set.
         model: a model spec, e.g. ``"small:convnet"``.
         reference: a checkpoint's path, or a spec of a model that comes with its weights.
         start: a checkpoint's path; None: the model as it is built.
-        scopes: which parameters the direction is taken over; the first one gives the signal ``mimic``.
-        signals: names in `mimic.scores.SIGNALS`; ``mimic`` is always among them.
         label_smoothing: of the cross-entropy, 0 … 1.
-        method: how the derivative is taken.
-        precision: of the forward passes; bf16 is compared with fp32 on the first samples.
-        force: whether bf16 goes on where it ranks those otherwise.
-        batch_size: samples a forward pass, ≥ 1.
-        split: the split to score; ``"all"``: every sample; None: ``train`` where there is one, else all.
-        limit: score at most so many samples, spread evenly; None: all of them.
+        split: the split to work on; ``"all"``: every sample; None: ``train`` where there is one, else all.
+        limit: take at most so many samples, spread evenly; None: all of them.
         head: what to do where only the reference's classifier has another number of outputs, see
             `mimic.models.adapt.reference_state`; None: refuse.
         preprocess: the fields of a `Preprocess` that replaces the model's own.
@@ -50,29 +44,48 @@ class ScoreConfig(BaseModel):
     model: str
     reference: str
     start: str | None = None
-    scopes: tuple[str, ...] = Field(("last",), min_length=1)
-    signals: tuple[str, ...] = DEFAULT_SIGNALS
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    method: Literal["auto", "closed", "jvp", "difference"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    force: bool = False
-    batch_size: int = Field(128, ge=1)
     split: str | None = None
     limit: int | None = Field(None, ge=1)
     head: Literal["reset", "map"] | None = None
     preprocess: dict[str, Any] | None = None
 
     @classmethod
-    def checked(cls, **settings: Any) -> ScoreConfig:
+    def checked(cls, **settings: Any) -> Self:
         """The settings, or a `MimicError` that names the field and what would work."""
         try:
-            config = cls(**settings)
+            return cls(**settings)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise MimicError(
                 f"the setting {field} = {first['input']!r} does not work: {first['msg'].lower()}"
             ) from None
+
+
+class ScoreConfig(ModelConfig):
+    """The settings of a scoring run.
+
+    Attributes:
+        scopes: which parameters the direction is taken over; the first one gives the signal ``mimic``.
+        signals: names in `mimic.scores.SIGNALS`; ``mimic`` is always among them.
+        method: how the derivative is taken.
+        precision: of the forward passes; bf16 is compared with fp32 on the first samples.
+        force: whether bf16 goes on where it ranks those otherwise.
+        batch_size: samples a forward pass, ≥ 1.
+    """
+
+    scopes: tuple[str, ...] = Field(("last",), min_length=1)
+    signals: tuple[str, ...] = DEFAULT_SIGNALS
+    method: Literal["auto", "closed", "jvp", "difference"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    force: bool = False
+    batch_size: int = Field(128, ge=1)
+
+    @classmethod
+    def checked(cls, **settings: Any) -> Self:
+        """As for every run; and the main signal must be among the signals."""
+        config = super().checked(**settings)
         if MAIN not in config.signals:
             raise MimicError(
                 f"--signals must contain {MAIN}: the run is sorted by it and the reference checked with it"

@@ -19,7 +19,7 @@ from mimic.models.build import BuiltModel
 from mimic.models.calling import call, evaluating
 from mimic.models.preprocess import Preprocess
 from mimic.runs.classes import ClassMap, map_classes
-from mimic.runs.config import EVERYTHING, ScoreConfig, run_id
+from mimic.runs.config import EVERYTHING, ModelConfig, ScoreConfig, run_id
 from mimic.runs.weights import Weights, load_weights
 from mimic.scores import VERSION
 from mimic.scores.scorer import SignalScorer
@@ -56,6 +56,25 @@ class Prepared:
     device: torch.device
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A model that fits a data set.
+
+    Attributes:
+        weights: the start's, in the model, on `device`; and the reference's.
+        preprocess: from an image to the model's input.
+        classes: which output stands for which label.
+        example: (1, C, H, W) zeros on `device`.
+        device: where batches go.
+    """
+
+    weights: Weights
+    preprocess: Preprocess
+    classes: ClassMap
+    example: Tensor
+    device: torch.device
+
+
 def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> Prepared:
     """Load and check everything.
 
@@ -68,23 +87,19 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         MimicError: something in the settings, the data set or the weights does not fit; the sentence says what.
     """
     dataset = workspace.dataset(config.dataset)
-    config = _with_split(config, dataset)
-    numbers = _numbers(config, dataset)
-    place = _device(device)
-    weights = load_weights(config, dataset.classes)
-    preprocess = _preprocess(config, weights.built)
-    module = weights.built.module.to(place)
-    example = torch.zeros(1, 1 if preprocess.mode == "L" else 3, *preprocess.size, device=place)
-    classes = map_classes(dataset.classes, _outputs(module, example), weights.named, config.model)
+    config = config.model_copy(update={"split": chosen_split(config, dataset)})
+    numbers = chosen_samples(config, dataset)
+    fitted = fit_model(config, dataset, device)
+    weights, preprocess, classes = fitted.weights, fitted.preprocess, fitted.classes
     wanted = tuple(dict.fromkeys([*config.signals, "margin"]))
     scorer = SignalScorer(
-        module,
+        weights.built.module,
         weights.reference_state,
         config.scopes,
         wanted,
         CrossEntropy(label_smoothing=config.label_smoothing),
         config.method,
-        example=example,
+        example=fitted.example,
         precision=config.precision,
         force=config.force,
     )
@@ -107,21 +122,46 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         scorer=scorer,
         signals=[name for name in scorer.columns if name != "margin" or name in config.signals],
         id=run_id(config, identity),
-        device=place,
+        device=fitted.device,
     )
 
 
-def _with_split(config: ScoreConfig, dataset: Dataset) -> ScoreConfig:
+def fit_model(config: ModelConfig, dataset: Dataset, device: str = "auto") -> Fitted:
+    """Load the weights, and find out how the model takes the data set's images and names its classes.
+
+    Raises:
+        MimicError: something in the settings or the weights does not fit.
+    """
+    place = _device(device)
+    weights = load_weights(config, dataset.classes)
+    preprocess = _preprocess(config, weights.built)
+    module = weights.built.module.to(place)
+    example = torch.zeros(1, 1 if preprocess.mode == "L" else 3, *preprocess.size, device=place)
+    classes = map_classes(dataset.classes, _outputs(module, example), weights.named, config.model)
+    return Fitted(weights, preprocess, classes, example, place)
+
+
+def chosen_split(config: ModelConfig, dataset: Dataset) -> str:
+    """The split to work on, or ``"all"``.
+
+    Raises:
+        MimicError: the data set has no such split.
+    """
     split = config.split or ("train" if "train" in dataset.splits else EVERYTHING)
     if split != EVERYTHING and split not in dataset.splits:
         known = ", ".join(dataset.splits) or "no splits"
         raise MimicError(
             f"data set {dataset.name!r} has no split {split!r}: it has {known}; --split all takes everything"
         )
-    return config.model_copy(update={"split": split})
+    return split
 
 
-def _numbers(config: ScoreConfig, dataset: Dataset) -> NDArray[np.int32]:
+def chosen_samples(config: ModelConfig, dataset: Dataset) -> NDArray[np.int32]:
+    """The numbers of the samples to work on, ascending; the split must have been chosen.
+
+    Raises:
+        MimicError: the data set has no labels.
+    """
     if not dataset.classes:
         raise MimicError(f"data set {dataset.name!r} has no labels, and a score judges a label: import it with labels")
     return sample_numbers(dataset, None if config.split == EVERYTHING else config.split, config.limit)
@@ -138,7 +178,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _preprocess(config: ScoreConfig, built: BuiltModel) -> Preprocess:
+def _preprocess(config: ModelConfig, built: BuiltModel) -> Preprocess:
     if config.preprocess is not None:
         try:
             return Preprocess.model_validate(config.preprocess)

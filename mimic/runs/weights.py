@@ -19,7 +19,7 @@ from mimic.models.adapt import reference_state
 from mimic.models.build import SPECS, BuiltModel, build_model
 from mimic.models.checkpoint import Checkpoint, load_checkpoint, load_into
 from mimic.models.head import guess_head
-from mimic.runs.config import ScoreConfig
+from mimic.runs.config import ModelConfig
 
 # Whatever a factory initialises at random must be the same in every process, or an interrupted run could not go on.
 _INIT_SEED = 0
@@ -48,7 +48,7 @@ class Weights:
     as_built: bool
 
 
-def load_weights(config: ScoreConfig, classes: list[str]) -> Weights:
+def load_weights(config: ModelConfig, classes: list[str]) -> Weights:
     """Read, build and match.
 
     Args:
@@ -75,7 +75,7 @@ def load_weights(config: ScoreConfig, classes: list[str]) -> Weights:
     return Weights(built, begun, reference, matched, named, start is None)
 
 
-def _names(start: Checkpoint | None, reference: Checkpoint | None, config: ScoreConfig) -> list[str] | None:
+def _names(start: Checkpoint | None, reference: Checkpoint | None, config: ModelConfig) -> list[str] | None:
     """Names of the start's outputs; the reference's are the same, unless another classifier was allowed for."""
     mine = start.classes if start else None
     theirs = reference.classes if reference else None
@@ -89,7 +89,7 @@ def _names(start: Checkpoint | None, reference: Checkpoint | None, config: Score
     return mine or theirs
 
 
-def _build_start(config: ScoreConfig, checkpoints: list[Checkpoint], names: list[str]) -> BuiltModel:
+def _build_start(config: ModelConfig, checkpoints: list[Checkpoint], names: list[str]) -> BuiltModel:
     pretrained = config.start is None and config.model.partition(":")[0] not in _WITHOUT_A_LIBRARY
     built = _built(config.model, len(names), pretrained)
     outputs = None if pretrained else _outputs_in(built.module, checkpoints)
