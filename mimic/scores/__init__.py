@@ -21,6 +21,19 @@ SIGNALS: dict[str, str] = {
 }
 DEFAULT_SIGNALS: tuple[str, ...] = ("mimic", "ref_logprob", "logprob", "margin", "mimic_path")
 
+# The same for images with captions. A pair's loss is the contrastive one, within its batch.
+PAIR_SIGNALS: dict[str, str] = {
+    "mimic": "Mimic Score: how far a descent step on the pair carries the start towards the reference",
+    "clip": "cosine of image and caption under the reference (CLIP score)",
+    "neg_clip_loss": "CLIP score less what the batch's other captions and images come to, under the reference",
+    "ref_logprob": "log-probability of the pair among its batch under the reference, in nats",
+    "mimic_path": "Mimic Score averaged along the straight path to the reference: the loss it would save, by distance",
+    "logprob": "log-probability of the pair among its batch under the start, in nats",
+    "rho": "reducible loss: the start's loss minus the reference's, in nats",
+    "clip_start": "cosine of image and caption under the start",
+}
+DEFAULT_PAIR_SIGNALS: tuple[str, ...] = ("mimic", "clip", "neg_clip_loss", "ref_logprob", "mimic_path")
+
 # The same for what `mimic signal add` adds: of the picture alone (`mimic.scores.image`), or of the whole set at
 # once (`mimic.scores.table`).
 FURTHER_SIGNALS: dict[str, str] = {

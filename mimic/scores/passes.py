@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimic.losses import Loss
-from mimic.models.calling import evaluating
+from mimic.models.calling import Inputs, evaluating
 from mimic.models.direction import Direction
 from mimic.scores.differentiate import Differentiator, Method, Pass, outputs_for, why_not_through, widened
 
@@ -27,7 +27,7 @@ class Passes:
         state: the reference's tensors under the start's names.
         head: the name of the final linear layer, where there is one.
         directions: what to take slopes along.
-        loss: per-sample loss of (logits, labels).
+        loss: per-sample loss of (outputs, labels).
         method: how, see `Differentiator`.
         dtype: the precision to compute in; None: the start's own. A copy of the start is made for another one.
 
@@ -59,32 +59,39 @@ class Passes:
         through = head is not None and not why_not_through(start, head)
         self.head = head if through else None
 
-    def __call__(self, images: Tensor, labels: Tensor) -> BatchPasses:
+    def __call__(self, inputs: Inputs, labels: Tensor | None) -> BatchPasses:
         """The start's pass over a batch, with its slopes; the others follow when asked for."""
-        if self.dtype is not None:
-            images = images.to(self.dtype)
-        return BatchPasses(self, images, self.differentiate(images, labels))
+        inputs = self._cast(inputs)
+        return BatchPasses(self, inputs, self.differentiate(inputs, labels))
 
-    def probe(self, images: Tensor) -> None:
+    def probe(self, inputs: Inputs) -> None:
         """Settles the methods, see `Differentiator.probe`."""
-        self.differentiate.probe(images if self.dtype is None else images.to(self.dtype))
+        self.differentiate.probe(self._cast(inputs))
+
+    def _cast(self, inputs: Inputs) -> Inputs:
+        """In the precision of the passes; words' numbers stay what they are."""
+        if self.dtype is None:
+            return inputs
+        if isinstance(inputs, tuple):
+            return tuple(each.to(self.dtype) if each.is_floating_point() else each for each in inputs)
+        return inputs.to(self.dtype)
 
 
 class BatchPasses:
-    """One batch's passes.
+    """One batch's passes. Outputs are (B, K) logits, or for pairs both towers' features with their scale.
 
     Attributes:
-        start: (B, K) logits at θ.
+        start: outputs at θ.
         features: (B, D), the final linear layer's input at θ; None where there is none.
         slopes: one (B,) a direction.
     """
 
-    def __init__(self, passes: Passes, images: Tensor, here: Pass) -> None:
-        self._passes, self._images = passes, images
-        self.start = cast(Tensor, here.outputs)
+    def __init__(self, passes: Passes, inputs: Inputs, here: Pass) -> None:
+        self._passes, self._inputs = passes, inputs
+        self.start: Any = here.outputs
         self.features = here.features
         self.slopes = here.slopes
-        self._known: dict[frozenset[str], Tensor] = {frozenset(): self.start}
+        self._known: dict[frozenset[str], Any] = {frozenset(): self.start}
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None]:
@@ -93,12 +100,12 @@ class BatchPasses:
         return layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
 
     @property
-    def reference(self) -> Tensor:
-        """(B, K) logits of the reference, its buffers included."""
+    def reference(self) -> Any:
+        """Outputs of the reference, its buffers included."""
         return self.with_replaced(self._passes.replaced)
 
-    def with_replaced(self, names: frozenset[str]) -> Tensor:
-        """(B, K) logits of the start with the reference's tensors of these names."""
+    def with_replaced(self, names: frozenset[str]) -> Any:
+        """Outputs of the start with the reference's tensors of these names."""
         names &= self._passes.replaced
         if names not in self._known:
             head = self._passes.head
@@ -107,8 +114,8 @@ class BatchPasses:
             else:
                 state = {name: self._passes.reference[name] for name in names}
                 with evaluating(self._passes.module):
-                    outputs = outputs_for(self._passes.loss, self._passes.module, self._images, state)
-                    self._known[names] = cast(Tensor, widened(outputs))
+                    outputs = outputs_for(self._passes.loss, self._passes.module, self._inputs, state)
+                    self._known[names] = widened(outputs)
         return self._known[names]
 
     def _through_head(self, head: str, features: Tensor, names: frozenset[str]) -> Tensor:

@@ -1,6 +1,7 @@
 """All signals of a batch at once: one forward of the start, and one of the reference only where its features differ.
 
-Where start and reference differ in the head alone, the reference's logits come from the start's features.
+Where start and reference differ in the head alone, the reference's logits come from the start's features. Images with
+captions go the same way as images with labels; they have other signals, and no predictions.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.losses import NO_LABEL, Loss, check_labels, get_loss, reads_pairs
-from mimic.models.calling import plain_module
+from mimic.models.calling import Inputs, batch_size, plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
-from mimic.scores import DEFAULT_SIGNALS, SIGNALS
+from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
 from mimic.scores.differentiate import Method
 from mimic.scores.logits import BATCH_SIGNALS
 from mimic.scores.mimic import finite
+from mimic.scores.pairs import BATCH_PAIR_SIGNALS
 from mimic.scores.passes import BatchPasses, Passes
 from mimic.scores.precision import LEAST_SAMPLES, Agreement, Precision, agreement, check_agreement
 
@@ -37,7 +39,7 @@ class BatchScores:
 
     Attributes:
         signals: name → (B,) float32, higher is better; NaN where it could not be had.
-        codes: (B, 3) int64, the reference's most likely classes, best first; −1 where there is none.
+        codes: (B, 3) int64, the reference's most likely classes, best first; −1 where there is none, as for pairs.
         logprobs: (B, 3) float32, their log-probabilities in nats; NaN where there is none.
         reasons: one a sample, why some signal is NaN; None where all are numbers.
     """
@@ -56,16 +58,17 @@ class SignalScorer:
         reference_state: a state dict of the same architecture.
         scope: one or several, see `mimic.models.scope`. The first gives `mimic` and `mimic_path`, a further one adds
             `mimic_<scope>` and `mimic_path_<scope>`.
-        signals: names in `mimic.scores.SIGNALS`.
-        loss: a name in `mimic.losses.LOSSES`, or a function; of labels (B,), not of pairs.
+        signals: names in `mimic.scores.SIGNALS`, or in `PAIR_SIGNALS` for a loss of pairs; None: the default ones.
+        loss: a name in `mimic.losses.LOSSES`, or a function; of labels (B,) or of pairs.
         method: see `mimic_scores`.
-        example: (B, …), an input that the model takes. With it the head is found and the method settled here; without,
-            on the first batch.
+        example: an input that the model takes, images (B, …) or (images, texts). With it the head is found and the
+            method settled here; without, on the first batch.
         precision: ``"fp32"`` is the model's own; ``"bf16"`` has the passes in bfloat16, losses and sums in float32, and
             scores the first batch in both.
         force: whether to go on in half precision where it ranks the first batch otherwise than full precision.
 
     Attributes:
+        pairs: whether it scores images with captions.
         directions: v over each scope, the main one first; always in the model's own precision.
         agreements: signal → half precision against full on the first batch; empty before it, and for fp32.
 
@@ -78,31 +81,32 @@ class SignalScorer:
         start: nn.Module,
         reference_state: Mapping[str, Tensor],
         scope: str | Sequence[str] = "last",
-        signals: Sequence[str] = DEFAULT_SIGNALS,
+        signals: Sequence[str] | None = None,
         loss: str | Loss = "cross_entropy",
         method: Method = "auto",
-        example: Tensor | None = None,
+        example: Inputs | None = None,
         precision: Precision = "fp32",
         force: bool = False,
     ) -> None:
-        _check_names(signals, precision)
         self.module = plain_module(start)
-        self.wanted = tuple(signals)
         self.loss = get_loss(loss)
-        if reads_pairs(self.loss):
-            raise MimicError("a loss of pairs has no labels and no predictions: score pairs with mimic_scores")
+        self.pairs = reads_pairs(self.loss)
+        self.wanted = tuple((DEFAULT_PAIR_SIGNALS if self.pairs else DEFAULT_SIGNALS) if signals is None else signals)
+        _check_names(self.wanted, PAIR_SIGNALS if self.pairs else SIGNALS, precision)
         scopes = [scope] if isinstance(scope, str) else list(scope)
         state = match_state(self.module, reference_state)
-        self.directions = [Direction.between(self.module, state, each, example) for each in scopes]
+        images = None if isinstance(example, tuple) else example
+        self.directions = [Direction.between(self.module, state, each, images) for each in scopes]
         self._suffixes = [""] + ["_" + re.sub(r"\W+", "_", each).strip("_") for each in scopes[1:]]
-        directions = self.directions if "mimic" in signals else []
-        parts = (self.module, state, _any_head(self.module, example), directions, self.loss, method)
+        directions = self.directions if "mimic" in self.wanted else []
+        head = None if self.pairs else _any_head(self.module, images)
+        parts = (self.module, state, head, directions, self.loss, method)
         self.agreements: dict[str, Agreement] = {}
         self._force = force
         self._full: Passes | None = Passes(*parts)
         self._passes = self._full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
         if example is not None:
-            self._passes.probe(example[:1])
+            self._passes.probe(tuple(each[:1] for each in example) if isinstance(example, tuple) else example[:1])
 
     @property
     def columns(self) -> list[str]:
@@ -130,15 +134,16 @@ class SignalScorer:
             return "the path ends at the reference's parameters with the start's running statistics"
         return f"the path ends at the start with the parameters of scope {self.directions[0].scope} replaced"
 
-    def __call__(self, images: Tensor, labels: Tensor) -> BatchScores:
+    def __call__(self, inputs: Inputs, labels: Tensor | None = None) -> BatchScores:
         """Scores a batch.
 
         The first batch also decides what depends on data: a difference's step, and whether half precision will do.
         Where several processes share the work, or one goes on after another, give each the same samples first.
 
         Args:
-            images: (B, …) on the model's device.
-            labels: (B,) integers 0 … K−1, or −1 for a sample without a label.
+            inputs: images (B, …), or for pairs (images, texts), on the model's device. A pair's loss is that of its
+                batch: a picture that could not be read must not be in it.
+            labels: (B,) integers 0 … K−1, or −1 for a sample without a label; None for pairs.
 
         Returns:
             Signals and predictions, on the model's device.
@@ -147,9 +152,11 @@ class SignalScorer:
             MimicError: a label without an output; a model without (B, K) logits; half precision that ranks the first
                 batch otherwise than full.
         """
-        scores = self._score(self._passes, images, labels)
+        if self.pairs != (labels is None):
+            raise MimicError("a loss of pairs takes no labels" if self.pairs else "the loss reads labels: give them")
+        scores = self._score(self._passes, inputs, labels)
         if self._full is not None and self._full is not self._passes:
-            full = self._score(self._full, images, labels).signals
+            full = self._score(self._full, inputs, labels).signals
             agreements = {name: agreement(each, full[name]) for name, each in scores.signals.items()}
             if min(each.samples for each in agreements.values()) >= LEAST_SAMPLES:
                 self.agreements = agreements
@@ -158,20 +165,27 @@ class SignalScorer:
                 self._full = None  # checked once
         return scores
 
-    def _score(self, passes: Passes, images: Tensor, labels: Tensor) -> BatchScores:
-        batch = passes(images, labels)
-        known = check_labels(labels, batch.start.shape[1]).clamp_min(0)
+    def _score(self, passes: Passes, inputs: Inputs, labels: Tensor | None) -> BatchScores:
+        batch = passes(inputs, labels)
+        known = None if labels is None else check_labels(labels, batch.start.shape[1]).clamp_min(0)
         values: dict[str, Tensor] = {}
         for name in self.wanted:
             if name == "mimic":
                 values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, batch.slopes, strict=True)}
             elif name == "mimic_path":
                 values |= self._path(batch, labels)
+            elif known is None:
+                values[name] = BATCH_PAIR_SIGNALS[name](batch, self.loss)
             else:
                 values[name] = BATCH_SIGNALS[name](batch, known)
-        return _assemble(values, batch.reference, labels)
+        signals = {name: finite(each, labels) for name, each in values.items()}
+        reasons = _reasons(signals, labels)
+        if labels is None:
+            none = torch.full((batch_size(inputs), TOP), -1)
+            return BatchScores(signals, none, torch.full(none.shape, torch.nan), reasons)
+        return BatchScores(signals, *_predictions(batch.reference), reasons)
 
-    def _path(self, batch: BatchPasses, labels: Tensor) -> dict[str, Tensor]:
+    def _path(self, batch: BatchPasses, labels: Tensor | None) -> dict[str, Tensor]:
         """[ℓ(θ) − ℓ(θ with the scope replaced by the reference's)] / ‖v‖ for each scope."""
         here = self.loss(batch.start, labels)
         values = {}
@@ -181,9 +195,9 @@ class SignalScorer:
         return values
 
 
-def _check_names(signals: Sequence[str], precision: str) -> None:
-    if unknown := [name for name in signals if name not in SIGNALS]:
-        raise MimicError(f"there is no signal {unknown[0]!r}: one of {', '.join(SIGNALS)}")
+def _check_names(signals: Sequence[str], known: Mapping[str, str], precision: str) -> None:
+    if unknown := [name for name in signals if name not in known]:
+        raise MimicError(f"there is no signal {unknown[0]!r}: one of {', '.join(known)}")
     if precision not in get_args(Precision):
         raise MimicError(f"there is no precision {precision!r}: one of {', '.join(get_args(Precision))}")
 
@@ -196,16 +210,19 @@ def _any_head(module: nn.Module, example: Tensor | None) -> str | None:
         return None
 
 
-def _assemble(values: dict[str, Tensor], reference: Tensor, labels: Tensor) -> BatchScores:
-    signals = {name: finite(each, labels) for name, each in values.items()}
+def _predictions(reference: Tensor) -> tuple[Tensor, Tensor]:
+    """The best classes (B, TOP) int64 and their log-probabilities in float32; −1 and NaN where there is none."""
     top = F.log_softmax(reference, dim=1).topk(min(TOP, reference.shape[1]), dim=1)
     spare = (0, TOP - top.values.shape[1])
     logprobs = F.pad(top.values.float(), spare, value=torch.nan)
-    codes = torch.where(logprobs.isnan(), -1, F.pad(top.indices, spare, value=-1))
+    return torch.where(logprobs.isnan(), -1, F.pad(top.indices, spare, value=-1)), logprobs
+
+
+def _reasons(signals: Mapping[str, Tensor], labels: Tensor | None) -> tuple[str | None, ...]:
+    """One a sample: why some signal is NaN."""
     lost = torch.stack([each.isnan() for each in signals.values()]).any(dim=0).tolist()
-    missing = (labels == NO_LABEL).tolist()
-    reasons = tuple(
+    missing = [False] * len(lost) if labels is None else (labels == NO_LABEL).tolist()
+    return tuple(
         "has no label" if without else "the model gave no finite value" if nan else None
         for nan, without in zip(lost, missing, strict=True)
     )
-    return BatchScores(signals, codes, logprobs, reasons)
