@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 KEEP, DROP, ABSTAIN = 1, 0, -1
+
+# What of a sample is judged: the class it was given, or the caption.
+Task = Literal["labels", "captions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +22,28 @@ class Sample:
     Attributes:
         number: its integer key within the data set, dense from 0.
         id: the user's own name for it (path, uid, shard/key); unique within the data set.
-        path: where the image lies, relative to the data set's root, with forward slashes.
+        path: where the image lies, relative to the data set's root, with forward slashes, as `images.image_bytes` reads
+            it; None in a data set without images.
         label: the given label's class name, the one being judged; None where there is none.
         truth: the true class name where somebody knows it. No score ever reads it.
         split: the split it belongs to, e.g. ``"train"``; None where the data set has no splits.
         extra: the manifest's further columns, as they came.
+        caption: the given text, in a data set of captions; None where there is none.
+        caption_group: what samples of one image have in common; None where an image has one caption.
+        fault: what is wrong with the caption: "" = nothing, else the kind of fault; None where nobody knows. No score
+            ever reads it.
     """
 
     number: int
     id: str
-    path: str
+    path: str | None
     label: str | None = None
     truth: str | None = None
     split: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+    caption: str | None = None
+    caption_group: str | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,17 @@
 Used by scoring and by thumbnails alike, so that a picture is readable in both places or in neither. Pillow's pixel
 limit stays on, truncated files are refused, vector formats never reach a parser, and only the first frame of an
 animation counts.
+
+A sample's path is a file below the data set's root, or a member of a tar file there, by its place in it:
+``shards/00000.tar#1536+7421/000000003.jpg`` is the 7,421 bytes from byte 1,536 on. So a member is read without looking
+through the tar, and everything that handles paths handles members; the name after the slash is for people.
 """
 
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +25,84 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"})
 
 
+_MEMBER = re.compile(r"(.+\.tar)#([0-9]{1,18})\+([0-9]{1,18})/[^/]+", re.IGNORECASE | re.DOTALL)
+
+
 class UnreadableImage(Exception):
     """An image that could not be read; the message is the reason, fit to be counted and shown."""
 
 
-def read_image(source: Path | bytes) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of an image lie.
+
+    Attributes:
+        file: the file that holds them, not yet looked at.
+        offset: of the first byte.
+        size: how many bytes; None: all to the file's end.
+    """
+
+    file: Path
+    offset: int = 0
+    size: int | None = None
+
+
+def locate(root: Path, path: str) -> Place:
+    """Where a sample's path leads. Whether that is inside the root is for the caller to see."""
+    found = _MEMBER.fullmatch(path) if "#" in path else None
+    if found is None:
+        return Place(root / path)
+    return Place(root / found[1], int(found[2]), int(found[3]))
+
+
+def member_path(tar: str, offset: int, size: int, name: str) -> str:
+    """The path of a tar's member; see `locate`. Of its name the last part is kept."""
+    return f"{tar}#{offset}+{size}/{name.rsplit('/', 1)[-1]}"
+
+
+def is_there(root: Path, path: str) -> bool:
+    """Whether the file that a path leads to exists, and is as long as the path says."""
+    place = locate(root, path)
+    try:
+        return place.file.is_file() and place.file.stat().st_size >= place.offset + (place.size or 0)
+    except (OSError, ValueError):
+        return False
+
+
+def image_bytes(root: Path, path: str) -> bytes:
+    """The bytes of a sample's image.
+
+    Raises:
+        UnreadableImage: missing, shorter than the path says, or not to be read.
+    """
+    place = locate(root, path)
+    try:
+        if place.size is None:
+            return place.file.read_bytes()
+        with place.file.open("rb") as file:
+            if file.seek(0, 2) < place.offset + place.size:
+                raise UnreadableImage("tar file is shorter than it was")
+            file.seek(place.offset)
+            return file.read(place.size)
+    except FileNotFoundError:
+        raise UnreadableImage("file is missing") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UnreadableImage(f"file cannot be read ({reason})") from None
+
+
+def read_image(data: bytes) -> Image.Image:
     """The first frame of an image file, decoded, upright by its EXIF tag.
 
     Args:
-        source: a file, or its bytes.
+        data: the file's bytes.
 
     Returns:
         A loaded image, 8 bits a channel, in the file's own mode (convert it with `Image.convert`).
 
     Raises:
-        UnreadableImage: missing, empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's
-            pixel limit.
+        UnreadableImage: empty, truncated, not an image, a format not in `FORMATS`, or over Pillow's pixel limit.
     """
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-    except FileNotFoundError:
-        raise UnreadableImage("file is missing") from None
-    except OSError as error:
-        raise UnreadableImage(f"file cannot be read ({error.strerror or type(error).__name__})") from None
     if not data:
         raise UnreadableImage("file is empty")
     limit = Image.MAX_IMAGE_PIXELS or 0

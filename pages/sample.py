@@ -23,9 +23,7 @@ def verdict(facts: SampleFacts) -> None:
     given, true = st.columns(2, gap="small")
     given.metric("Given label", text.plain(facts.label or "none", 40), border=True, height="stretch")
     if published.has_truth:
-        known = facts.truth is not None
-        wrong = known and facts.label is not None and facts.truth != facts.label
-        said = "the given label is wrong" if wrong else "the given label is right" if known else None
+        said = {True: "the given label is wrong", False: "the given label is right"}.get(facts.wrong)
         true.metric(
             "True label",
             text.plain(facts.truth, 40) if facts.truth is not None else "unknown",

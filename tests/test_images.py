@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimic.images import FORMATS, UnreadableImage, read_image
+from mimic.images import FORMATS, UnreadableImage, image_bytes, is_there, member_path, read_image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -46,19 +46,17 @@ def test_only_the_first_frame_of_an_animation_counts(picture: Image.Image) -> No
     assert np.array_equal(np.asarray(read_image(data).convert("RGB")), np.asarray(picture))
 
 
-def test_reasons(picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encoded(picture, "PNG")
-    cases: list[tuple[Path | bytes, str]] = [
-        (tmp_path / "absent.png", "missing"),
-        (tmp_path, "cannot be read"),
+    cases = [
         (b"", "empty"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (whole[: len(whole) // 2], "broken image"),
     ]
-    for source, reason in cases:
+    for data, reason in cases:
         with pytest.raises(UnreadableImage, match=reason):
-            read_image(source)
+            read_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnreadableImage, match="more than 100 pixels"):
         read_image(whole)
@@ -72,3 +70,23 @@ def test_sixteen_bit_grey_keeps_its_shades() -> None:
 def test_pixels_without_a_range_are_refused() -> None:
     with pytest.raises(UnreadableImage, match="no known range"):
         read_image(encoded(Image.new("F", (4, 4), 0.5), "TIFF"))
+
+
+def test_files_and_members_by_their_path(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"head" + b"picture" + b"rest")
+    (tmp_path / "b#1+2.png").write_bytes(b"plain")
+    path = member_path("a.tar", 4, 7, "folder/x.png")
+    assert path == "a.tar#4+7/x.png"
+    assert (image_bytes(tmp_path, path), image_bytes(tmp_path, "b#1+2.png")) == (b"picture", b"plain")
+    assert is_there(tmp_path, path)
+    assert not is_there(tmp_path, "a.tar#4+12/x.png")
+    cases = [
+        ("a.tar#4+12/x.png", "shorter"),
+        ("absent.tar#4+12/x.png", "missing"),
+        ("absent.png", "missing"),
+        (".", "cannot be read"),
+        ("nul\0.png", "cannot be read"),
+    ]
+    for wrong, reason in cases:
+        with pytest.raises(UnreadableImage, match=reason):
+            image_bytes(tmp_path, wrong)

@@ -14,6 +14,7 @@ from torch import Tensor, from_numpy
 
 from mimic.data import Shard
 from mimic.errors import MimicError
+from mimic.images import is_there
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
 from mimic.workspace.datasets import read_inputs
@@ -68,7 +69,7 @@ def find_images(prepared: Prepared) -> None:
     """
     dataset = prepared.dataset
     paths = read_inputs(dataset, prepared.numbers[:_LOOKED_FOR]).paths
-    if not any((dataset.root / path).exists() for path in paths):
+    if not any(is_there(dataset.root, path) for path in paths):
         raise MimicError(
             f"{dataset.root} holds none of the first images of data set {dataset.name!r}, e.g. {paths[0]}: "
             f"if they have moved, run `mimic relocate {dataset.name} --root FOLDER`"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.data import Shard
-from mimic.images import UnreadableImage, read_image
+from mimic.images import UnreadableImage, image_bytes, read_image
 from mimic.models.preprocess import Preprocess
 
 _AHEAD = 2  # batches that are decoded while one is scored
@@ -74,7 +74,7 @@ class Loader:
             threads: how many decode; by default as many as there are cores.
             pin: whether batches lie in pinned memory, from which a GPU copies by itself.
         """
-        self.root = str(root)
+        self.root = root
         self.preprocess = preprocess
         self.threads = threads or decoding_threads()
         self.pin = pin
@@ -102,7 +102,7 @@ class Loader:
     def _decode(self, decoded: Decoded, first: int, last: int) -> None:
         for row, path in enumerate(decoded.piece.paths[first:last], first):
             try:
-                decoded.images[row] = self.preprocess(read_image(Path(f"{self.root}/{path}")))
+                decoded.images[row] = self.preprocess(read_image(image_bytes(self.root, path)))
             except UnreadableImage as error:
                 decoded.reasons[row] = str(error)
 

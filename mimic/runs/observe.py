@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.images import UnreadableImage, read_image
+from mimic.images import UnreadableImage, image_bytes, read_image
 from mimic.losses import get_loss
 from mimic.models.checkpoint import match_state
 from mimic.models.head import find_head
@@ -117,8 +117,8 @@ class Observer:
 
     def _bytes(self, path: str) -> bytes | None:
         try:
-            return (self.prepared.dataset.root / path).read_bytes()
-        except OSError:
+            return image_bytes(self.prepared.dataset.root, path)
+        except UnreadableImage:
             return None  # the run itself says why
 
     def _look(self, files: list[bytes | None], path: Path, pool: ThreadPoolExecutor) -> Observed:

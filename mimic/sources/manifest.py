@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from mimic.data import Sample
 from mimic.errors import MimicError
+from mimic.images import is_there
 from mimic.sources.listing import Listing, Root, class_order
 
 NEEDED = ("path", "label")
@@ -138,8 +139,9 @@ def _samples(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
 
 
 def _refuse_wrong_root(path: Path, allowed: Root, first: list[Sample]) -> None:
-    if not any((allowed.path / sample.path).is_file() for sample in first):
+    paths = [sample.path for sample in first if sample.path is not None]
+    if not any(is_there(allowed.path, each) for each in paths):
         raise MimicError(
-            f"none of the first {len(first)} images of {path} is there (e.g. {allowed.path / first[0].path}): "
+            f"none of the first {len(paths)} images of {path} is there (e.g. {allowed.path / paths[0]}): "
             "give the folder that its paths are relative to with --root"
         )

@@ -1,6 +1,7 @@
 """Data sets of a workspace: the table of samples, written once; only the images' root may move later.
 
-samples.duckdb   samples(sample, id, path, label, label_code, truth, split, further columns …), rowid = sample
+samples.duckdb   samples(sample, id, path, label, label_code, truth, split, further columns …), rowid = sample;
+                 a data set of captions has caption, caption_group and fault after split
                  classes(code, name)
 """
 
@@ -22,12 +23,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mimic.data import Sample
+from mimic.data import Sample, Task
 from mimic.errors import MimicError
+from mimic.images import is_there
 from mimic.workspace.files import building, make_folder, read_json, reading, write_json
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name
 
 RESERVED = ("sample", "id", "path", "label", "label_code", "truth", "split")
+# Only of data sets of captions: a manifest of labels may have further columns of these names.
+CAPTIONS = ("caption", "caption_group", "fault")
 
 _CHUNK = 50_000
 _SAMPLES_FILE = "samples.duckdb"
@@ -50,6 +54,7 @@ def create_dataset(
     source: Source,
     root: Path,
     columns: Mapping[str, pa.DataType] | None = None,
+    task: Task = "labels",
 ) -> Dataset:
     """Write a data set. The same contents under the same name again give the data set that is there.
 
@@ -58,6 +63,7 @@ def create_dataset(
         classes: class names in the order of their codes; every label must be among them.
         root: the folder that the samples' paths are relative to.
         columns: further column → type. Every one is read from `Sample.extra`.
+        task: what is judged. Of captions, the three columns of `CAPTIONS` are kept as well.
 
     Raises:
         MimicError: no samples; duplicate ids; a label without a class; a column that clashes with one of ours; a data
@@ -65,11 +71,12 @@ def create_dataset(
     """
     check_name("data set", name)
     columns = dict(columns or {})
-    _check_columns(columns)
+    ours = RESERVED + (CAPTIONS if task == "captions" else ())
+    _check_columns(columns, ours)
     folder = make_folder(workspace.datasets_folder)
     building_folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
     try:
-        facts = _write(building_folder, name, samples, classes, source, root, columns)
+        facts = _write(building_folder, name, samples, _Tally(classes, columns, task), source, root)
         target = folder / name
         if target.exists():
             return _same_or_refuse(workspace, name, facts)
@@ -96,6 +103,7 @@ def read_samples(dataset: Dataset, first: int, last: int) -> list[Sample]:
             label=row["label"],
             truth=row["truth"],
             split=row["split"],
+            **{column: row[column] for column in CAPTIONS if dataset.task == "captions"},
             extra={column: row[column] for column in dataset.columns},
         )
         for row in rows
@@ -110,22 +118,34 @@ class Inputs:
         numbers: (N,) int32, the samples' keys.
         paths: their N files, relative to the root.
         codes: (N,) int32, class codes of the given labels; −1 where a sample has no label.
+        captions: their N captions, None where a sample has none; empty in a data set of labels.
     """
 
     numbers: NDArray[np.int32]
     paths: list[str]
     codes: NDArray[np.int32]
+    captions: list[str | None] = field(default_factory=list)
 
 
 def read_inputs(dataset: Dataset, numbers: NDArray[np.int32]) -> Inputs:
-    """Paths and given labels of some samples, in the order of their (ascending) numbers."""
+    """Paths, given labels and captions of some samples, in the order of their (ascending) numbers.
+
+    Raises:
+        MimicError: the data set has no images.
+    """
+    if not dataset.has_images:
+        raise MimicError(
+            f"data set {dataset.name!r} has no images, only captions and columns: import its images' shards to score it"
+        )
+    caption = ", s.caption" if dataset.task == "captions" else ""
     with reading(dataset.samples_file) as connection:
         connection.register("wanted", pa.table({"number": numbers}))
         table = connection.sql(
-            "SELECT s.path, coalesce(s.label_code, -1) AS code"
+            f"SELECT s.path, coalesce(s.label_code, -1) AS code{caption}"
             " FROM samples s JOIN wanted w ON s.rowid = w.number ORDER BY s.rowid"
         ).to_arrow_table()
-    return Inputs(numbers, table["path"].to_pylist(), table["code"].to_numpy().astype(np.int32))
+    captions = table["caption"].to_pylist() if caption else []
+    return Inputs(numbers, table["path"].to_pylist(), table["code"].to_numpy().astype(np.int32), captions)
 
 
 def label_codes(dataset: Dataset) -> NDArray[np.int32]:
@@ -162,7 +182,9 @@ def relocate(dataset: Dataset, root: Path) -> Dataset:
     if not root.is_dir():
         raise MimicError(f"{root} is not a folder: give the folder that the images' paths are relative to")
     first = read_samples(dataset, 0, 1)[0]
-    if not (root / first.path).is_file():
+    if first.path is None:
+        raise MimicError(f"data set {dataset.name!r} has no images, so there is nothing to move")
+    if not is_there(root, first.path):
         raise MimicError(
             f"{root} does not hold {first.path}, the first image of data set {dataset.name!r}: "
             f"give the folder that corresponds to {dataset.root}"
@@ -172,13 +194,13 @@ def relocate(dataset: Dataset, root: Path) -> Dataset:
     return Dataset(dataset.folder, facts)
 
 
-def _check_columns(columns: Mapping[str, pa.DataType]) -> None:
-    taken = set(RESERVED)
+def _check_columns(columns: Mapping[str, pa.DataType], ours: Sequence[str]) -> None:
+    taken = set(ours)
     for column in columns:
         if not column or column.lower() in taken:  # SQL's column names know no case
             raise MimicError(
                 f"the further column {column!r} clashes with another one (names are compared without case; "
-                f"{', '.join(RESERVED)} are ours): rename it in the manifest"
+                f"{', '.join(ours)} are ours): rename it in the manifest"
             )
         taken.add(column.lower())
 
@@ -201,19 +223,18 @@ def _write(
     folder: Path,
     name: str,
     samples: Iterable[Sample],
-    classes: Sequence[str],
+    tally: _Tally,
     source: Source,
     root: Path,
-    columns: Mapping[str, pa.DataType],
 ) -> dict[str, Any]:
-    tally = _Tally(classes)
-    schema = _schema(columns)
+    classes, columns = tally.classes, tally.columns
+    schema = _schema(columns, tally.task)
     with building(folder / _SAMPLES_FILE) as connection:
         types = pa.RecordBatchReader.from_batches(schema, iter(()))
         connection.from_arrow(types).create("samples")
         rows = iter(samples)
         while chunk := list(islice(rows, _CHUNK)):
-            batch = tally.table(chunk, schema, columns)
+            batch = tally.table(chunk, schema)
             connection.register("chunk", batch)
             connection.execute("INSERT INTO samples SELECT * FROM chunk")
             connection.unregister("chunk")
@@ -231,21 +252,25 @@ def _write(
         "source": {"kind": source.kind, "path": str(source.path)},
         "root": str(root.expanduser().resolve()),
         "samples": tally.samples,
+        "task": tally.task,
+        "images": tally.images,
         "classes": list(classes),
         "columns": list(columns),
         "truth": tally.truth,
         "splits": tally.splits,
-        "content": tally.digest(columns),
+        "content": tally.digest(),
         "samples_file": _SAMPLES_FILE,
     }
     write_json(folder / "dataset.json", facts)
     return facts
 
 
-def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
+def _schema(columns: Mapping[str, pa.DataType], task: Task) -> pa.Schema:
     text = pa.string()
     ours = [pa.field("sample", pa.int32()), pa.field("id", text), pa.field("path", text), pa.field("label", text)]
     ours += [pa.field("label_code", pa.int32()), pa.field("truth", text), pa.field("split", text)]
+    if task == "captions":
+        ours += [pa.field(column, text) for column in CAPTIONS]
     return pa.schema([*ours, *(pa.field(column, kind) for column, kind in columns.items())])
 
 
@@ -265,41 +290,48 @@ class _Tally:
     """Turns samples into columns, and keeps count of what dataset.json says of them."""
 
     classes: Sequence[str]
+    columns: Mapping[str, pa.DataType]
+    task: Task
     samples: int = 0
     truth: bool = False
+    images: bool = False
     splits: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._codes = {name: code for code, name in enumerate(self.classes)}
         self._hash = hashlib.sha256()
 
-    def table(self, chunk: Sequence[Sample], schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Table:
-        rows = list(self._rows(chunk, columns))
+    def table(self, chunk: Sequence[Sample], schema: pa.Schema) -> pa.Table:
+        rows = list(self._rows(chunk))
         data = zip(*rows, strict=True)
         return pa.table(
             [pa.array(values, kind) for values, kind in zip(data, schema.types, strict=True)], schema=schema
         )
 
-    def digest(self, columns: Mapping[str, pa.DataType]) -> str:
+    def digest(self) -> str:
         """SHA-256 of the rows as JSON lines, then of the classes' and columns' names."""
         final = self._hash.copy()
-        final.update(json.dumps([list(self.classes), list(columns)]).encode())
+        final.update(json.dumps([list(self.classes), list(self.columns)]).encode())
         return final.hexdigest()
 
-    def _rows(self, chunk: Sequence[Sample], columns: Mapping[str, pa.DataType]) -> Iterator[list[Any]]:
+    def _rows(self, chunk: Sequence[Sample]) -> Iterator[list[Any]]:
         for sample in chunk:
             if sample.number != self.samples:
                 raise ValueError(f"sample {sample.number} in place {self.samples}: numbers are dense from 0")
             code = None if sample.label is None else self._codes.get(sample.label)
             if sample.label is not None and code is None:
                 raise MimicError(
-                    f"{sample.path} has the label {sample.label!r}, which is not among the classes: add it to --classes"
+                    f"{sample.id} has the label {sample.label!r}, which is not among the classes: add it to --classes"
                 )
             self.samples += 1
-            self.truth = self.truth or sample.truth is not None
+            known = sample.fault if self.task == "captions" else sample.truth
+            self.truth = self.truth or known is not None
+            self.images = self.images or sample.path is not None
             if sample.split is not None:
                 self.splits[sample.split] = self.splits.get(sample.split, 0) + 1
             row = [sample.number, sample.id, sample.path, sample.label, code, sample.truth, sample.split]
-            row += [sample.extra.get(column) for column in columns]
+            if self.task == "captions":
+                row += [sample.caption, sample.caption_group, sample.fault]
+            row += [sample.extra.get(column) for column in self.columns]
             self._hash.update(_JSON.encode(row).encode() + b"\n")
             yield row

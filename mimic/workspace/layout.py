@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mimic.data import Shard
+from mimic.data import Shard, Task
 from mimic.errors import MimicError
 from mimic.workspace.files import read_json
 
@@ -72,9 +72,19 @@ class Dataset:
         return list(self.facts["columns"])
 
     @property
+    def task(self) -> Task:
+        """What is judged: labels or captions."""
+        return "captions" if self.facts.get("task") == "captions" else "labels"
+
+    @property
     def has_truth(self) -> bool:
-        """Whether the true label of any sample is known."""
+        """Whether it is known of any sample if its label (or caption) is right."""
         return bool(self.facts["truth"])
+
+    @property
+    def has_images(self) -> bool:
+        """Whether samples have images; without, there are only captions and what somebody measured."""
+        return bool(self.facts.get("images", True))
 
     @property
     def splits(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from mimic.errors import MimicError
-from mimic.images import UnreadableImage, read_image
+from mimic.images import UnreadableImage, image_bytes, locate, read_image
 from mimic.workspace.files import finish, make_folder
 
 TILE = 160
@@ -47,33 +47,35 @@ class Thumbnail:
         return 0 < max(self.width, self.height) < SMALL
 
 
-def thumbnail(root: Path, path: str, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
+def thumbnail(root: Path, path: str | None, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
     """The picture of a sample, at most `size` pixels on its longer side, from the cache where it is there.
 
     Args:
         root: the data set's root.
-        path: the image's path below it, as imported.
+        path: the image's path below it, as imported; None: there is no image.
         cache: the workspace's cache folder; a picture that cannot be stored is made again each time.
         enlarge: blow a small original up to about `size`, each pixel a square, for where nobody else would do it so.
     """
-    file = root / path
+    if path is None:
+        return Thumbnail("", 0, 0, "no image")
+    file = locate(root, path).file
     try:
         inside = file.resolve().is_relative_to(root.resolve())
         seen = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return Thumbnail("", 0, 0, "file is missing")
     if not inside:
         return Thumbnail("", 0, 0, "path leads out of the data set's root")
-    return _made(file, seen.st_mtime_ns, seen.st_size, cache, size, enlarge)
+    return _made(root, path, seen.st_mtime_ns, seen.st_size, cache, size, enlarge)
 
 
 # A page shows at most 96, a few kilobytes each. The file's time and length stand for its content between two looks.
 @lru_cache(maxsize=2048)
-def _made(file: Path, changed: int, length: int, cache: Path, size: int, enlarge: bool) -> Thumbnail:
+def _made(root: Path, path: str, changed: int, length: int, cache: Path, size: int, enlarge: bool) -> Thumbnail:
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        return Thumbnail("", 0, 0, f"file cannot be read ({error.strerror})")
+        data = image_bytes(root, path)
+    except UnreadableImage as error:
+        return Thumbnail("", 0, 0, str(error))
     name = hashlib.sha256(data).hexdigest()
     stored = cache / "thumbs" / f"{_VERSION}-{size}{'-enlarged' * enlarge}" / name[:2] / name
     picture = _stored(stored)

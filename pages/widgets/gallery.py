@@ -40,7 +40,7 @@ def show(
     """Draw the tiles; a click leads to the sample's own page.
 
     Args:
-        rows: columns sample, id, path, label, truth and those of `scores`, in order; at most 96.
+        rows: the columns of `given.card` and those of `scores`, in order; at most 96.
         name: what this gallery is, for those who cannot see it.
         scores: column → word before the score, one or two; by default ``score`` without a word.
         edge: colours along each tile's top, side by side.
@@ -65,9 +65,8 @@ def _tile(
     chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str], decision: Decision | None
 ) -> dict[str, Any]:
     picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
-    wrong = row["label"] is not None and row["truth"] is not None and row["label"] != row["truth"]
     label = text.plain(row["label"], 80) if row["label"] is not None else "no label"
-    mark = f"≠ {text.plain(row['truth'], 40)}" if wrong else ""
+    mark = f"≠ {text.plain(row['fault'] or row['truth'] or '', 40)}" if row["wrong"] else ""
     digits = 4 if len(scores) == 1 else 3
     decided = verdict(decision) if decision else ""
     shown = [f"{word} {text.score(row[column], digits)}".strip() for column, word in scores.items()]

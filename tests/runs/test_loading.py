@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mimic.data import Shard
-from mimic.images import read_image
+from mimic.images import image_bytes, read_image
 from mimic.models.small import small_preprocess
 from mimic.runs.loading import Loader, Piece
 from tests.runs.conftest import Digits
@@ -26,7 +26,7 @@ def test_order_and_pixels(threads: int, digits: Digits) -> None:
     loader = Loader(digits.folder, small_preprocess("mlp"), threads)
     decoded = list(loader(pieces(paths, 32)))
     assert [path for each in decoded for path in each.piece.paths] == paths
-    expected = [small_preprocess("mlp")(read_image(digits.folder / path)) for path in paths]
+    expected = [small_preprocess("mlp")(read_image(image_bytes(digits.folder, path))) for path in paths]
     assert torch.equal(torch.cat([each.images for each in decoded]), torch.stack(expected))
     assert not any(each.reasons for each in decoded)
 

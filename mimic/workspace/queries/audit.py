@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, float32_at_least, shuffled, tables
 
 
@@ -48,12 +49,11 @@ def scores_of(published: Published, signal: str, samples: Sequence[int]) -> NDAr
 
 
 def rows_of(published: Published, samples: Sequence[int]) -> pd.DataFrame:
-    """Columns sample, id, path, label, truth of some samples of the data set, in the order given."""
+    """The columns of `given.card` of some samples of the data set, in the order given."""
     with tables(published) as t:
         t.cursor.register("wanted", _numbered(samples))
         return t.frame(
-            f"SELECT s.sample, s.id, s.path, s.label, s.truth FROM wanted w JOIN {t.samples} s ON s.rowid = w.sample"
-            " ORDER BY w.place"
+            f"SELECT {given.card(published)} FROM wanted w JOIN {t.samples} s ON s.rowid = w.sample ORDER BY w.place"
         )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
+from mimic.workspace.queries import given
 from mimic.workspace.queries.bins import bins_of
 from mimic.workspace.queries.connection import Published, Tables, drawn, float32_at_least, shuffled, tables
 
@@ -106,7 +107,7 @@ def examples(a: Side, b: Side, line_a: float, line_b: float, each: int = 12, see
     """A seeded draw of at most `each` ≤ 24 samples from each cell.
 
     Returns:
-        cell → columns sample, id, path, label, truth, a, b.
+        cell → the columns of `given.card`, a, b.
     """
     # a hundredth of a large run has enough of most cells; where one comes short, all of it is looked through
     for share in (PAIRS / max(a.published.size, 1), 1.0):
@@ -124,7 +125,7 @@ def _drawn_examples(
         frame = t.frame(
             f"WITH drawn AS (SELECT cell, unnest(min_by((sample, a, b), {order}, {each})) AS x"
             f"   FROM (SELECT *, {_CELL} AS cell FROM {joined} WHERE {drawn('sample', share, seed)}) GROUP BY cell)"
-            f" SELECT d.cell, s.sample, s.id, s.path, s.label, s.truth, d.x[2] AS a, d.x[3] AS b"
+            f" SELECT d.cell, {given.card(a.published)}, d.x[2] AS a, d.x[3] AS b"
             f" FROM drawn d JOIN {t.samples} s ON s.rowid = d.x[1] ORDER BY d.cell, {shuffled('s.sample', seed)}",
             parameters,
         )
@@ -140,7 +141,7 @@ class Pairs:
 
     Attributes:
         a, b: (N,) float32.
-        wrong, known: (N,) whether the given label is wrong, and whether the truth is known.
+        wrong, known: (N,) whether the given label (or caption) is wrong, and whether that is known.
         shared: samples that both signals score; more than N if these are a draw of them.
     """
 
@@ -157,7 +158,8 @@ def pairs(a: Side, b: Side, limit: int = PAIRS) -> Pairs:
     with _joined(a, b) as (t, joined, _):
         shared = int(t.rows(f"SELECT count(*) FROM {joined}")[0][0])
         share = limit / max(shared, 1)
-        truth = "coalesce(s.label <> s.truth, false) AS wrong, s.label IS NOT NULL AND s.truth IS NOT NULL AS known"
+        wrong = given.wrong(a.published)
+        truth = f"coalesce({wrong}, false) AS wrong, {wrong} IS NOT NULL AS known"
         found = t.cursor.execute(
             f"SELECT p.a, p.b, {truth} FROM {joined} p JOIN {t.samples} s ON s.rowid = p.sample"
             f" WHERE {drawn('p.sample', share)} AND {drawn('s.sample', share)} ORDER BY p.sample"

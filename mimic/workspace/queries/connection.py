@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mimic.data import Task
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
 from mimic.workspace.layout import Dataset, Run
@@ -43,6 +44,7 @@ class Published:
         main: the signal that the scores are sorted by.
         classes: class names; a label's code is its place.
         columns: the data set's further columns.
+        task, has_truth, has_images: as of the data set.
         scored, not_scored: how many samples of the run are one or the other.
     """
 
@@ -56,7 +58,9 @@ class Published:
     signals: tuple[str, ...]
     classes: tuple[str, ...]
     columns: tuple[str, ...]
+    task: Task
     has_truth: bool
+    has_images: bool
     scored: int
     not_scored: int
 
@@ -82,7 +86,9 @@ class Published:
             signals=tuple(run.signals),
             classes=tuple(dataset.classes),
             columns=tuple(dataset.columns),
+            task=dataset.task,
             has_truth=dataset.has_truth,
+            has_images=dataset.has_images,
             scored=run.counts["scored"],
             not_scored=run.counts["not_scored"],
         )

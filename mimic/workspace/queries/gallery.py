@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
+from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, Tables, float32_at_least, shuffled, tables
 
 Order = Literal["lowest", "highest", "nearest", "random"]
@@ -24,8 +25,8 @@ class Where:
     Attributes:
         ranges: (signal, low, high): low ≤ score < high; infinite where open.
         labels: given labels, any of them.
-        text: letters that the id or a further column holds, in upper or lower case.
-        wrong: True for labels known to be wrong, False for those known to be right.
+        text: letters that the id, the caption or a further column holds, in upper or lower case.
+        wrong: True for labels (or captions) known to be wrong, False for those known to be right.
     """
 
     ranges: tuple[tuple[str, float, float], ...] = ()
@@ -68,7 +69,7 @@ class Page:
     """Some samples, and how to go on from here.
 
     Attributes:
-        rows: columns sample, id, path, label, truth, score, key, in order.
+        rows: the columns of `given.card`, score, key, in order.
         before, after: cursors to pass for the neighbouring pages; None where there is none.
     """
 
@@ -119,7 +120,7 @@ def gallery_page(
             f"WITH page AS (SELECT c.sample, c.{published.column(signal)} AS score, ({key})::DOUBLE AS key"
             f"   FROM {source} WHERE {' AND '.join(conditions)}"
             f"   ORDER BY {key} {directions[0]}, c.sample {directions[1]} LIMIT {size + 1})"
-            f" SELECT p.sample, s.id, s.path, s.label, s.truth, p.score, p.key FROM page p"
+            f" SELECT {given.card(published)}, p.score, p.key FROM page p"
             f" JOIN {t.samples} s ON s.rowid = p.sample ORDER BY p.key {directions[0]}, p.sample {directions[1]}",
             parameters,
         )
@@ -177,9 +178,9 @@ def _conditions(t: Tables, published: Published, where: Where) -> tuple[str, lis
         codes = [published.classes.index(label) for label in where.labels if label in published.classes]
         conditions.append(f"s.label_code IN ({', '.join(str(code) for code in codes) or 'NULL'})")
     if where.text:
-        columns = ["s.id", *(f"s.{quoted(column)}::VARCHAR" for column in published.columns)]
+        columns = ["s.id", given.caption(published), *(f"s.{quoted(column)}::VARCHAR" for column in published.columns)]
         conditions.append("(" + " OR ".join(f"contains(lower({column}), ?)" for column in columns) + ")")
         parameters += [where.text.lower()] * len(columns)
     if where.wrong is not None:
-        conditions.append(f"s.label {'<>' if where.wrong else '='} s.truth")
+        conditions.append(f"{given.wrong(published)} = {'true' if where.wrong else 'false'}")
     return f"{t.scores} c JOIN {t.samples} s ON s.rowid = c.sample", conditions, parameters

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mimic.workspace.decisions import Decisions
+from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, tables
 from mimic.workspace.queries.gallery import LARGEST_PAGE, Cursor, Order, Where, gallery_page
 
@@ -17,15 +18,16 @@ class Candidate:
     """A sample to decide about.
 
     Attributes:
-        sample, id, path, label: as imported.
+        sample, id, path, label, caption: as imported.
         score: of the queue's signal; None where it has none.
         guesses: the reference's best labels, best first.
     """
 
     sample: int
     id: str
-    path: str
+    path: str | None
     label: str | None
+    caption: str | None
     score: float | None
     guesses: tuple[str, ...]
 
@@ -37,7 +39,8 @@ def candidates(published: Published, signal: str, samples: Sequence[int]) -> lis
     with tables(published) as t:
         t.cursor.register("wanted", pa.table({"place": places, "sample": numbers}))
         rows = t.rows(
-            f"SELECT s.sample, s.id, s.path, s.label, c.{s} FROM wanted w JOIN {t.samples} s ON s.rowid = w.sample"
+            f"SELECT s.sample, s.id, s.path, s.label, {given.caption(published)}, c.{s} FROM wanted w"
+            f" JOIN {t.samples} s ON s.rowid = w.sample"
             f" LEFT JOIN {t.scores} c ON c.sample = w.sample ORDER BY w.place"
         )
         guesses: dict[int, list[str]] = {}
@@ -47,8 +50,8 @@ def candidates(published: Published, signal: str, samples: Sequence[int]) -> lis
         ):
             guesses.setdefault(sample, []).append(label)
     return [
-        Candidate(sample, name, path, label, score, tuple(guesses.get(sample, ())))
-        for sample, name, path, label, score in rows
+        Candidate(sample, name, path, label, caption, score, tuple(guesses.get(sample, ())))
+        for sample, name, path, label, caption, score in rows
     ]
 
 

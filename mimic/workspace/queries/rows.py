@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
+from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, drawn, tables
 
 JUDGED = 200_000
@@ -21,7 +22,7 @@ class Judged:
 
     Attributes:
         signals: signal → (N,) float32, NaN = not scored.
-        wrong: (N,) True where the given label is not the true one.
+        wrong: (N,) True where the given label (or caption) is wrong.
         drawn_from: how many samples the run has, where these are a draw; None where they are all whose truth is known.
     """
 
@@ -36,7 +37,7 @@ class Judged:
 
 @lru_cache(maxsize=4)
 def judged(published: Published, limit: int = JUDGED) -> Judged:
-    """Scores and whether the label is wrong: of all samples with a known truth, or of those in a fixed draw.
+    """Scores, and whether the label (or caption) is wrong: of all samples where that is known, or of a fixed draw.
 
     Args:
         limit: about how many samples are drawn of a run that has more.
@@ -48,18 +49,19 @@ def judged(published: Published, limit: int = JUDGED) -> Judged:
         MimicError: the data set has no truth.
     """
     if not published.has_truth:
-        raise MimicError(f"data set {published.dataset} has no column `truth`, so nothing can be judged against it")
+        column = "fault" if published.task == "captions" else "truth"
+        raise MimicError(f"data set {published.dataset} has no column `{column}`, so nothing can be judged against it")
     signals = ", ".join(f"c.{published.column(signal)}" for signal in published.signals)
-    share = limit / max(published.size, 1)
+    share, wrong = limit / max(published.size, 1), given.wrong(published)
     with tables(published) as t:
         table = t.arrow(
-            f"SELECT s.label <> s.truth AS wrong, {signals} FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
+            f"SELECT {wrong} AS wrong, {signals} FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
             f" WHERE {drawn('c.sample', share)} AND {drawn('s.sample', share)}"
-            f" AND s.truth IS NOT NULL AND s.label IS NOT NULL ORDER BY c.sample"
+            f" AND {wrong} IS NOT NULL ORDER BY c.sample"
         )
     columns = {
         signal: np.asarray(table[signal].cast(pa.float32()).to_numpy(), dtype=np.float32)
         for signal in published.signals
     }
-    wrong = np.asarray(table["wrong"].to_numpy(), dtype=np.bool_)
-    return Judged(columns, wrong, published.size if share < 1 else None)
+    found = np.asarray(table["wrong"].to_numpy(), dtype=np.bool_)
+    return Judged(columns, found, published.size if share < 1 else None)

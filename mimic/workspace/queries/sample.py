@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
+from mimic.workspace.queries import given
 from mimic.workspace.queries.bins import scored_samples
 from mimic.workspace.queries.connection import Published, Tables, tables
 
@@ -19,7 +20,8 @@ class SampleFacts:
     """One sample of a run.
 
     Attributes:
-        sample, id, path, label, truth, split: as imported.
+        sample, id, path, label, truth, split, caption, fault: as imported.
+        wrong: whether the label (or caption) is wrong; None where nobody knows.
         extra: further column → value.
         signals: columns signal, score (NaN = not scored), percentile: the share of scored samples that score lower,
             0 … 1, ties counting half.
@@ -29,10 +31,13 @@ class SampleFacts:
 
     sample: int
     id: str
-    path: str
+    path: str | None
     label: str | None
     truth: str | None
     split: str | None
+    caption: str | None
+    fault: str | None
+    wrong: bool | None
     extra: dict[str, Any]
     signals: pd.DataFrame
     predictions: pd.DataFrame
@@ -47,9 +52,13 @@ def sample_facts(published: Published, sample: int) -> SampleFacts:
     """
     if not 0 <= sample < 2**31:  # numbers are INTEGERs; a link may hold anything
         raise _unknown(published, sample)
-    extra = "".join(f", {quoted(column)}" for column in published.columns)
+    of = f"{given.caption(published)}, {given.fault(published)}, {given.wrong(published)}"
+    extra = "".join(f", s.{quoted(column)}" for column in published.columns)
     with tables(published) as t:
-        found = t.rows(f"SELECT id, path, label, truth, split{extra} FROM {t.samples} WHERE rowid = ?", [sample])
+        found = t.rows(
+            f"SELECT s.id, s.path, s.label, s.truth, s.split, {of}{extra} FROM {t.samples} s WHERE s.rowid = ?",
+            [sample],
+        )
         signals = ", ".join(published.column(signal) for signal in published.signals)
         scores = t.rows(f"SELECT {signals} FROM {t.scores} WHERE sample = ?", [sample])
         if not found or not scores:
@@ -63,7 +72,7 @@ def sample_facts(published: Published, sample: int) -> SampleFacts:
             (signal, float("nan") if score is None else score, percentile)
             for signal, score, percentile in zip(published.signals, scores[0], percentiles, strict=True)
         ]
-    id_, path, label, truth, split, *rest = found[0]
+    id_, path, label, truth, split, caption, fault, wrong, *rest = found[0]
     return SampleFacts(
         sample,
         id_,
@@ -71,6 +80,9 @@ def sample_facts(published: Published, sample: int) -> SampleFacts:
         label,
         truth,
         split,
+        caption,
+        fault,
+        wrong,
         extra=dict(zip(published.columns, rest, strict=True)),
         signals=pd.DataFrame(rows, columns=["signal", "score", "percentile"]),
         predictions=predictions,
