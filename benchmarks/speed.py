@@ -4,9 +4,9 @@
 
 Three ratios a method: against the forward as anybody runs it, in float32; against one prepared as our pass prepares its
 own (BatchNorm folded, channels last), in the method's precision; and against a plain one in the method's precision.
-Methods take turns within a round. Error and rank correlation are against forward mode in float64. What people use
-instead stands in the same table, see `benchmarks.rivals`; what is not installed or does not apply is listed with the
-reason. Last, 1, 4 and 16 times as many images are scored. `--busy` is for a machine on which others compute: one
+Methods take turns within a round. Error and rank correlation are against forward mode in float64; for our exact pass
+also on the same side of every ReLU, see `benchmarks.kinks`. What people use instead stands in the same table, see
+`benchmarks.rivals`; what is not installed or does not apply is listed with the reason. Last, 1, 4 and 16 times as many images are scored. `--busy` is for a machine on which others compute: one
 thread, and the processor's time instead of the wall's.
 """
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
+from benchmarks.kinks import on_its_branches
 from benchmarks.rivals import RIVALS, Skipped
 from benchmarks.speed_cases import CASES, Case
 from benchmarks.tables import ROOT, Section, markdown, write_csv, write_section
@@ -49,6 +50,9 @@ REACH: dict[str, Mapping[str, float]] = {
     HALF_FULL: dict.fromkeys(CASES, 1.1),
     "difference, fp32": dict.fromkeys(CASES, 2.0),
 }
+
+# The exact pass's error on the branches it took; the rank correlation of half precision.
+EXACT, RANKS = 1e-5, 0.995
 
 
 @dataclass(frozen=True)
@@ -144,16 +148,20 @@ def rivals(case: Case) -> tuple[dict[str, Entry], dict[str, str]]:
 
 def table(case: Case, rows: Mapping[str, Entry], times: Times) -> pd.DataFrame:
     """One row a method: time, three ratios, memory, and how right it is."""
-    exact = {"full": torch_jvp(case.to(torch.float64))()}
+    wide = case.to(torch.float64)
+    exact = torch_jvp(wide)()
     weights = sum(each.numel() for each in case.start.parameters()) * 4
     lines = []
     for name, entry in rows.items():
         bases = (FORWARD, HALF_PREPARED, HALF) if entry.half else (FORWARD, PREPARED, FORWARD)
         eager, ready, same = (times.ratio(name, base) if base in rows else None for base in bases)
         scores = None if name.startswith("forward") else entry.call()
-        right = agreement(scores.detach(), exact["full"]) if scores is not None and "last" not in name else None
+        right = agreement(scores.detach(), exact) if scores is not None and "last" not in name else None
+        along, others = on_its_branches(entry.call, forward(wide), torch_jvp(wide)) if name == FULL else (None, None)
+        own = None if along is None else agreement(entry.call(), along).relative_error
         reach = REACH.get(name, {}).get(case.name)
         assert eager is not None
+        accurate = (own or 0) <= EXACT and (name != HALF_FULL or right is None or right.spearman >= RANKS)
         lines.append(
             {
                 "case": case.name,
@@ -163,8 +171,10 @@ def table(case: Case, rows: Mapping[str, Entry], times: Times) -> pd.DataFrame:
                 "vs prepared": ready,
                 "vs same precision": same,
                 "reach": reach,
-                "reached": "" if reach is None else "yes" if eager <= reach else "no",
+                "reached": "" if reach is None else "yes" if eager <= reach and accurate else "no",
                 "relative error": right and right.relative_error,
+                "same branches": own,
+                "others": others,
                 "Spearman": right and right.spearman,
                 "peak MiB": peak_memory(entry.call) / 2**20,
                 "weights MiB": weights / 2**20,
@@ -248,13 +258,17 @@ def report() -> None:
     rows = pd.read_csv(ROOT / "results" / "speed.csv")
     known = rows["ms"].notna()
     measured = rows[known].drop(columns="missing", errors="ignore")
-    measured["relative error"] = measured["relative error"].map(lambda error: "" if error != error else f"{error:.0e}")
+    for column in ("relative error", "same branches"):
+        measured[column] = measured[column].map(lambda error: "" if error != error else f"{error:.0e}")
     missing = rows[~known].reindex(columns=["case", "method", "missing"])
     how = "\n".join(f"- {case}: {each}" for case, each in measured.groupby("case", sort=False)["how"].first().items())
     body = f"""Relative to a plain inference forward with per-sample losses of the same model on the same batch, in the
 same process: medians over rounds in turns. *Prepared*: BatchNorm folded, channels last, as in our pass. *Reach*: what
-was aimed at, against the forward in float32. Peak: tensors beyond weights and inputs, at most. The error of
-torch.func.jvp is what float32 allows. What people use instead ran on {RIVALS_BATCH} samples at most.
+was aimed at, against the forward in float32, with an error of {EXACT:.0e} for the exact pass and a Spearman of {RANKS}
+for half precision. Peak: tensors beyond weights and inputs, at most. *Same branches*: the error against float64 with
+every ReLU on the side that our pass took; *others*: samples for which float64 takes another side somewhere, because an
+input of a ReLU rounds across 0. There the derivative jumps, and every float32 method has an error of its own. What
+people use instead ran on {RIVALS_BATCH} samples at most.
 
 {how}
 
