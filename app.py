@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from mimic.errors import MimicError
+from pages.widgets import frame
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,5 @@ page = st.navigation(
     position="hidden",
 )
 st.session_state["through app.py"] = True
-try:
+with frame.sentences():
     page.run()
-except MimicError as error:
-    st.error(str(error), icon=":material/error:")

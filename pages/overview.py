@@ -17,6 +17,7 @@ VERDICTS = {
     "Weak": ("orange", "warning"),
     "Do not use": ("red", "block"),
 }
+WHY_ALIKE = "averaged along the whole path, the Mimic Score is the loss that the reference saves."
 STATES = {"running": ("blue", "sync"), "failed": ("red", "error"), "interrupted": ("orange", "pause_circle")}
 
 chosen = frame.look("overview", "Overview")
@@ -119,6 +120,21 @@ if chosen is None:
 
 # --- the chosen run -------------------------------------------------------------------------------------------------
 published, run, dataset = chosen.published, chosen.run, chosen.dataset
+known = judged(published) if published.has_truth else None
+ranked = known is not None and 0 < known.wrong.sum() < known.wrong.size  # else no signal can be told from another
+
+
+def spread(height: int) -> None:
+    """How the main signal is spread."""
+    st.markdown(f"**How {text.markdown(published.main)} is spread**")
+    st.plotly_chart(
+        figures.histogram(histogram(published, published.main), colours, published.main, height=height),
+        config=figures.CONFIG,
+        key=f"main {run.id}",
+        alt=f"Histogram of {published.main}",
+    )
+
+
 summary = signal_summary(published)
 check = run.check or {}
 cards = st.columns(5, gap="small")
@@ -171,10 +187,11 @@ with left.container(border=True, height="stretch"):
     else:
         st.caption("This run has no reference check.")
     st.caption(made_by(run))
+    if ranked:
+        spread(170)
 with right.container(border=True, height="stretch"):
-    if published.has_truth:
+    if ranked:
         st.markdown("**Which signal finds the wrong labels?**")
-        known = judged(published)
         ranking, ahead, sentence = remembered.detection(published)
         (st.warning if ahead else st.markdown)(text.markdown(sentence, 400))
         st.plotly_chart(
@@ -190,15 +207,18 @@ with right.container(border=True, height="stretch"):
             f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."
             + (best if len(ranking) > figures.DETECTED else "")
         )
+        for first, second in remembered.twins(published):
+            st.caption(text.markdown(f"{first} and {second} rank the samples alike: {WHY_ALIKE}", 400))
     else:
-        st.markdown(f"**How {text.markdown(published.main)} is spread**")
-        st.plotly_chart(
-            figures.histogram(histogram(published, published.main), colours, published.main, height=280),
-            config=figures.CONFIG,
-            key=f"main {run.id}",
-            alt=f"Histogram of {published.main}",
-        )
-        st.caption("The data set has no column `truth`, so nothing here says which signal finds wrong labels best.")
+        spread(280)
+        if known is None:
+            st.caption("The data set has no column `truth`, so nothing here says which signal finds wrong labels best.")
+        else:
+            st.caption(
+                f"The truth is known of {text.count(known.wrong.size)} samples and "
+                f"{'every' if known.wrong.any() else 'no'} label among them is wrong, "
+                "so nothing here says which signal finds wrong labels best."
+            )
 
 st.subheader("Signals", anchor=False)
 meanings = run.facts.get("meanings", {})
@@ -215,7 +235,7 @@ st.dataframe(
             "Lowest": summary["low"],
             "Highest": summary["high"],
             "Above 0": 100 * summary["positive"],
-            **({"AUROC": summary["signal"].map(ranking.set_index("signal")["auroc"])} if published.has_truth else {}),
+            **({"AUROC": summary["signal"].map(ranking.set_index("signal")["auroc"])} if ranked else {}),
             # runs of older versions do not say
             **({"Meaning": [meanings.get(name, "") for name in summary["signal"]]} if meanings else {}),
         }

@@ -47,7 +47,7 @@ def save() -> None:
     counts = {"kept": line.kept, "dropped": line.dropped, "not_scored": line.not_scored}
     replace = st.session_state.get(state.key("replace"), False)
     save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(), counts, replace=replace)
-    st.toast(f"Saved as {text.markdown(name)}: {text.count(line.kept)} kept.", icon=":material/check:")
+    st.session_state["saved line"] = (name, chosen.address, line.score)
 
 
 def saved(one: NamedFilter) -> None:
@@ -108,13 +108,12 @@ with left:
         alt=f"Histogram of {signal} with the line at {text.score(line.score)}: dropped below, kept above",
     )
     st.slider(
-        "Kept samples",
+        "Samples kept",
         0,
         scored,
         key=state.key(keys["slider"]),
         on_change=take,
         args=("slider",),
-        label_visibility="collapsed",
     )
     units = st.columns(3)
     units[0].number_input(
@@ -137,6 +136,16 @@ with left:
         st.text_input("Save as", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)
         st.button("Save this line", icon=":material/save:", on_click=frame.on_change(save))
         st.checkbox("Replace one of that name", key=state.key("replace"))
+    name, *of = st.session_state.get("saved line", (None,))
+    if of == [chosen.address, line.score]:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.success(f"Saved {text.markdown(name)}: {text.count(line.kept)} kept.", icon=":material/check:")
+            st.page_link(
+                "pages/export.py",
+                label="Export it",
+                icon=":material/download:",
+                query_params=chosen.address | {"filter": name},
+            )
 with right:
     cards = st.columns(3, gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)

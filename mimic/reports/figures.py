@@ -40,14 +40,16 @@ def histogram(
         bars: as `queries.histogram.histogram` gives it; groups other than ``all`` are stacked.
         signal: the axis's title.
         chosen: low ≤ score < high; bars outside are pale.
-        line: a threshold: bars below it are in the dropped colour, the others in the kept one.
+        line: a threshold: what lies below it is in the dropped colour, the rest in the kept one; the bar that it cuts
+            is split.
         logarithmic: heights on a logarithmic scale, for signals that pile up at one end.
         height: in pixels.
     """
     figure = go.Figure()
     groups = _groups(bars)
     for group, mine in groups:
-        figure.add_trace(_bars(mine, _bar_colours(mine, group, colours, chosen, line), group))
+        drawn = mine if line is None else _cut(mine, line)
+        figure.add_trace(_bars(drawn, _bar_colours(drawn, group, colours, chosen, line), group))
     if line is not None:
         figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
     _axes(figure, colours, signal, "samples", height)
@@ -319,6 +321,15 @@ def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> go.Bar:
     )
 
 
+def _cut(bars: pd.DataFrame, line: float) -> pd.DataFrame:
+    """The bars with the one that holds the line in two, each as high as the whole."""
+    holds = (bars["low"] < line) & (line < bars["high"])
+    cut = bars[holds]
+    at = np.clip(line, cut["left"], cut["right"])
+    parts = [bars[~holds], cut.assign(right=at), cut.assign(left=at)]
+    return pd.concat(parts).sort_values("left", kind="stable", ignore_index=True)
+
+
 def _group_colour(group: str, colours: Palette) -> str:
     return {WRONG: colours.wrong, RIGHT: colours.right, UNKNOWN: colours.faint}.get(group, colours.neutral)
 
@@ -365,7 +376,7 @@ def _within(line: float, edges: np.ndarray[Any, Any]) -> float:
 def _axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:
     axis = {
         "gridcolor": colours.grid,
-        "zerolinecolor": colours.grid,
+        "zeroline": False,
         "linecolor": colours.grid,
         "tickfont": {"color": colours.muted},
         "fixedrange": True,

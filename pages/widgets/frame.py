@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.threshold import line_keeping
 from pages.widgets import state
 
+UNFORESEEN = "Something went wrong that mimic did not foresee."
 ASSETS = Path(__file__).parents[1] / "assets"
 PAGES = {
     "Overview": "overview",
@@ -88,16 +91,17 @@ def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
         What is chosen; None where no run is published.
     """
     _through_app(page)
-    state.arrive(page)
     workspace = the_workspace()
-    top = st.container()
+    top, heading, notes = st.container(), st.container(), st.container()
+    state.arrive(page, notes)
     published = [run for run in workspace.runs() if run.state == "published"]
     if not published:
         with top:
             menu(page, {})
-        st.title(title, anchor=False)
+        heading.title(title, anchor=False)
         return None
-    left, *pickers = st.columns([5.2, 1] if by_filter else [2, 1, 2.2, 1], vertical_alignment="bottom")
+    widths = [5.2, 1] if by_filter else [2, 1, 2.2, 1]
+    left, *pickers = heading.columns(widths, vertical_alignment="bottom")
     left.title(title, anchor=False)
     names = sorted({run.dataset for run in published})
     wanted = state.one_of("dataset", names, published[0].dataset)  # the newest run's
@@ -161,11 +165,20 @@ def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Around a fragment's body, which app.py cannot see: a mistake becomes a sentence."""
+    """Around what is drawn, and around a fragment's body, which app.py cannot see: an error becomes a sentence."""
     try:
         yield
-    except MimicError as error:
-        st.error(text.markdown(str(error), 600), icon=":material/error:")
+    except Exception as error:
+        st.error(text.markdown(_said_of(error), 600), icon=":material/error:")
+
+
+def _said_of(error: Exception) -> str:
+    """The sentence of an error; what nobody foresaw goes to the server's log in full."""
+    if isinstance(error, MimicError):
+        return str(error)
+    name = uuid.uuid4().hex[:8]
+    logging.getLogger("mimic").error("unforeseen error %s", name, exc_info=error)
+    return f"{UNFORESEEN} It is in the terminal that runs `mimic app`, under {name}. The other pages go on working."
 
 
 def on_change(act: Callable[[], None]) -> Callable[[], None]:
@@ -174,8 +187,8 @@ def on_change(act: Callable[[], None]) -> Callable[[], None]:
     def guarded() -> None:
         try:
             act()
-        except MimicError as error:
-            st.toast(text.markdown(str(error), 600), icon=":material/error:")
+        except Exception as error:
+            st.toast(text.markdown(_said_of(error), 600), icon=":material/error:")
 
     return guarded
 

@@ -20,6 +20,16 @@ def detection(published: Published) -> tuple[pd.DataFrame, bool, str]:
     return detection_table(known.signals, known.wrong), *better_signal(known.signals, known.wrong, published.main)
 
 
+@lru_cache(maxsize=16)
+def twins(published: Published) -> list[tuple[str, str]]:
+    """Pairs of the run's signals that are one number up to its unit: the path's mean Mimic Score and the loss saved."""
+    scored = pd.DataFrame(judged(published).signals).dropna()
+    paths = [name for name in scored if name.startswith("mimic_path") and "rho" in scored]
+    return [
+        (path, "rho") for path in paths if rank_correlation(scored[path].to_numpy(), scored["rho"].to_numpy()) > 0.999
+    ]
+
+
 @lru_cache(maxsize=64)
 def correlation(a: Side, b: Side) -> float:
     """`rank_correlation` of two signals on the samples that `pairs` holds."""

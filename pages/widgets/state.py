@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from mimic.reports import text as words
 
 # What goes along from page to page; everything else belongs to one page.
 CARRIED = ("dataset", "run", "signal")
@@ -18,12 +21,22 @@ CARRIED = ("dataset", "run", "signal")
 _LEFT = "state: as left"
 _FRESH = "state: arrived"
 _KEPT = "state: carried"
+_NOTES = "state: notes"
+
+# What a part of the address names, as a sentence calls it.
+_NOUNS = {"dataset": "data set", "run": "published run of this data set", "run_b": "published run of this data set"}
+_NOUNS |= {"signal": "signal in this run", "signal_b": "signal in run B"}
 
 
-def arrive(page: str) -> None:
-    """Call first on every page: finds out whether the address or the widgets are right."""
+def arrive(page: str, notes: DeltaGenerator) -> None:
+    """Call first on every page: finds out whether the address or the widgets are right.
+
+    Args:
+        notes: where sentences go about parts of the address that name nothing.
+    """
     st.session_state[_FRESH] = st.session_state.get(_LEFT) != (page, _address())
     st.session_state.setdefault(_KEPT, {})
+    st.session_state[_NOTES] = notes
 
 
 def key(name: str) -> str:
@@ -41,6 +54,8 @@ def one_of(name: str, options: Sequence[str], default: str | None = None) -> str
     for value in (present, st.session_state[_KEPT].get(name), default, *options):
         if value in options:
             put(**{name: value})
+            if st.session_state[_FRESH] and present not in (None, value):
+                _note(f"No {_NOUNS.get(name, name)} {present!r} here; showing {value}.")
             break
     return key(name)
 
@@ -49,6 +64,8 @@ def some_of(name: str, options: Sequence[str]) -> str:
     """The same for a choice of several, by default none."""
     present = st.query_params.get_all(name) if st.session_state[_FRESH] else st.session_state.get(key(name), [])
     put(**{name: [value for value in present if value in options]})
+    for value in set(present) - set(options):
+        _note(f"No {_NOUNS.get(name, name)} {value!r} here; it is left out.")
     return key(name)
 
 
@@ -66,6 +83,7 @@ def number(name: str, default: float | None = None) -> float | None:
         value = default if present is None else float(present)
     except ValueError:
         value = default
+        _note(f"{present!r} in the address is no number for {name!r}; it is left out.")
     put(**{name: value if value is not None and math.isfinite(value) else default})
     return st.session_state[key(name)]
 
@@ -106,6 +124,10 @@ def leave(page: str, values: Mapping[str, Any]) -> None:
         st.query_params.from_dict(written)
     st.session_state[_LEFT] = (page, _address())
     st.session_state[_FRESH] = False
+
+
+def _note(sentence: str) -> None:
+    st.session_state[_NOTES].warning(words.markdown(sentence, 400), icon=":material/link_off:")
 
 
 def _written(value: Any) -> str | list[str]:

@@ -15,6 +15,7 @@ from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.files import write_json
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
+from pages.widgets.frame import UNFORESEEN
 
 APP = Path(__file__).parents[2] / "app.py"
 ROWS, CLASSES, SHARD = 1500, 5, 400
@@ -102,6 +103,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
             app.query_params[name] = value
         app.run()
         assert not app.exception, app.exception
+        assert not any(UNFORESEEN in error.value for error in app.error), app.error
         return app
 
     return opened
@@ -120,7 +122,7 @@ def address(app: AppTest, name: str) -> str:
 
 def markup(app: AppTest) -> str:
     """Everything that Markdown is made of on the page."""
-    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.toast]
+    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.success, *app.toast]
     return "\n".join([*(part.value for part in parts), *(metric.label for metric in app.metric)])
 
 

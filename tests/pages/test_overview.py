@@ -84,3 +84,12 @@ def test_another_run_is_started_from_here(workspace, digits, open_page):
         time.sleep(0.2)
     assert runs[0].config["scopes"] == ["last-weight"]
     os.waitpid(-1, os.WNOHANG)  # the command was a child of this process
+
+
+def test_a_known_truth_without_a_wrong_label_draws_no_empty_chart(tmp_path, monkeypatch, open_page):
+    monkeypatch.setattr(synthetic, "WRONG", 0.0)
+    workspace = Workspace(tmp_path)
+    synthetic.build(workspace, 300, classes=3, pictures=5)
+    said = words(open_page(workspace, "overview"))
+    assert "no label among them is wrong" in said
+    assert "Which signal finds the wrong labels" not in said

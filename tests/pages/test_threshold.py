@@ -78,6 +78,7 @@ def test_saving_a_line(copy, open_page, scores):
     app = open_page(copy, "threshold", run="synthetic-1500", keep="900")
     app.text_input(key="state: name").set_value("strict")
     app.button[0].click().run()
+    assert any("Saved strict: 900 kept" in success.value for success in app.success)
     saved = load_filter(copy, "strict")
     assert saved.rule["signal"] == "mimic"
     assert (scores >= saved.rule["threshold"]).sum() == 900 == saved.counts["kept"]

@@ -163,3 +163,20 @@ def test_every_colour_is_six_digits():
             colours.ramp
         )
         assert all(len(value) == 7 and int(value[1:], 16) >= 0 for value in values)
+
+
+def test_the_bar_that_the_line_cuts_is_split():
+    bars = pd.DataFrame({"bar": [0, 1, 2], "left": [0.0, 1.0, 2.0], "right": [1.0, 2.0, 3.0], "group": "all"})
+    bars = bars.assign(low=[-np.inf, 1.0, 2.0], high=[1.0, 2.0, np.inf], n=[5, 7, 9])
+    for line, ends in (
+        (1.25, [0, 1, 1.25, 2, 3]),
+        (2.0, [0, 1, 2, 3]),
+        (-5.0, [0, 0, 1, 2, 3]),
+        (7.0, [0, 1, 2, 3, 3]),
+    ):
+        trace = figures.histogram(bars, LIGHT, "mimic", line=line).data[0]
+        left, right = (np.asarray(trace.x) + sign * np.asarray(trace.width) / 2 for sign in (-1, 1))
+        assert [*left, right[-1]] == pytest.approx(ends)
+        below = [colour == LIGHT.dropped for colour in trace.marker.color]
+        drawn = np.asarray(trace.width) > 0
+        assert [end <= line for end in right[drawn]] == [b for b, d in zip(below, drawn, strict=True) if d]
