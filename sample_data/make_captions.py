@@ -6,8 +6,8 @@
 Stages: read pictures and names → sort them into families, so that variants of one picture stay together → draw families
 for judging, for testing and for a reference → spoil a fifth of the judged captions → write shards, img2dataset's way.
 
-Country flags are left out: one of another country cannot teach to tell them. The same bytes come out every time with one
-version of Pillow.
+Country flags are left out: one of another country cannot teach to tell them. The same bytes come out every time with
+one version of Pillow.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ SEED = 2501_06708  # the paper's number
 
 LEFT_OUT = {"country-flag", "subdivision-flag", "skin-tone"}
 # What a name says beside the thing itself: two names that share only such a word show two things.
-SMALL_WORDS = set("a an and at for from in of on the to up with without face sign symbol black white heavy".split())
+SMALL_WORDS = "a an and at for from in of on the to up with without face sign symbol black white heavy"
 # Zero-width joiner, emoji presentation, and the people, genders, directions and skins that others are varied by.
-MODIFIERS = set("200D FE0F 1F468 1F469 1F9D1 1F466 1F467 2640 2642 27A1 1F3FB 1F3FC 1F3FD 1F3FE 1F3FF".split())
+MODIFIERS = "200D FE0F 1F468 1F469 1F9D1 1F466 1F467 2640 2642 27A1 1F3FB 1F3FC 1F3FD 1F3FE 1F3FF"
 ALIKE = {"family": "person", "person-symbol": "person"}  # kinds that are drawn alike
 
 GENERIC = ["Image", "image", "Photo", "picture", "untitled", "Image of", "thumbnail", "a picture", "img", "Untitled 1"]
@@ -114,7 +114,7 @@ def _on_white(file: io.BytesIO) -> Image.Image:
 
 
 def _caption(entry: dict[str, Any]) -> str:
-    """\"orange book, book paper": the name, then the words of the short name and of the kind that it does not hold already."""
+    """The name, then the words of the short name and of the kind that it does not hold already."""
     name = entry["name"].lower()
     said, further = set(re.findall(r"\w+", name)), []
     for words in (entry["short_name"], entry["subcategory"]):
@@ -125,18 +125,21 @@ def _caption(entry: dict[str, Any]) -> str:
 
 
 def families(entries: Sequence[dict[str, Any]]) -> list[int]:
-    """(N,) family numbers. Of one family are, directly or through others: faces; symbols of one kind; pictures of one kind
-    whose names share a word, or whose code points differ only by a person, gender, direction or skin.
+    """(N,) family numbers.
+
+    Of one family are, directly or through others: faces; symbols of one kind; pictures of one kind whose names share a
+    word, or whose code points differ only by a person, gender, direction or skin.
     """
+    small, modifiers = SMALL_WORDS.split(), MODIFIERS.split()
     groups: dict[tuple[str, str], list[int]] = {}
     for place, entry in enumerate(entries):
         kind = ALIKE.get(entry["subcategory"], entry["subcategory"])
         if entry["category"] == "Symbols" or "face" in kind:
             groups.setdefault(("face" if "face" in kind else kind, ""), []).append(place)
-        codes = [code for code in entry["unified"].split("-") if code not in MODIFIERS]
+        codes = [code for code in entry["unified"].split("-") if code not in modifiers]
         groups.setdefault((kind, "-".join(codes)), []).append(place)
         for word in re.findall(r"[a-z]+", entry["name"].lower()):
-            if word not in SMALL_WORDS:
+            if word not in small:
                 groups.setdefault((kind, word.removesuffix("s")), []).append(place)
     above = list(range(len(entries)))
 
@@ -172,8 +175,8 @@ def spoil(pairs: Sequence[Pair], seed: int = SEED) -> tuple[list[str], list[str]
     """Captions with known faults.
 
     Returns:
-        (N,) given captions, and (N,) faults: ``"swapped"`` for the caption of a picture of another family, ``"generic"``,
-        ``"symbols"``, ``"file name"`` or ``"over-long"`` for junk; "" where the caption is the true one.
+        (N,) given captions, and (N,) faults: ``"swapped"`` for the caption of a picture of another family; for junk
+        ``"generic"``, ``"symbols"``, ``"file name"`` or ``"over-long"``; "" where the caption is the true one.
     """
     rng = np.random.default_rng([seed, 1])
     order = rng.permutation(len(pairs))
