@@ -2,8 +2,10 @@
 
 python -m benchmarks.quality_frozen fashion --cache C [--packages P]
 python -m benchmarks.quality_frozen cifar10n --images I --labels L --cache C [--packages P]
+python -m benchmarks.quality_frozen cifar10n … --better
 
-16,000 training photos, features of EfficientNet-Lite0 at 112 pixels. Each split halves them: a reference, a linear
+16,000 training photos, features of EfficientNet-Lite0 at 112 pixels; with --better those of Lite0, 1 and 2 at 192
+pixels side by side, in bfloat16: what two cores work out in half an hour. Each split halves them: a reference, a linear
 head, is trained on one half; the other half's labels are judged, and no reference has seen them.
 
 - fashion: Fashion-MNIST (Debian package dataset-fashion-mnist) with made-up mistakes. Rules were fixed here.
@@ -61,6 +63,7 @@ COMMAND = {
     "cifar10n": "python -m benchmarks.quality_frozen cifar10n --images PNGS --labels PARQUET --cache CACHE",
 }
 Scores = dict[str, NDArray[np.float32]]
+VARIANTS, BETTER_VARIANTS, BETTER_SIZE = (0,), (0, 1, 2), 192
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,14 @@ class Cell:
     scores: Scores
 
 
+def of_backbones(pixels: NDArray[np.uint8], arguments: argparse.Namespace) -> NDArray[np.float32]:
+    """(N, 1280) features a backbone, side by side."""
+    better = arguments.better
+    size, variants = (BETTER_SIZE, BETTER_VARIANTS) if better else (SIZE, VARIANTS)
+    each = [features(pixels, size, arguments.cache, arguments.packages, variant, better) for variant in variants]
+    return np.concatenate(each, axis=1)
+
+
 def fashion(arguments: argparse.Namespace) -> Photos:
     """Fashion-MNIST with symmetric, asymmetric and instance-dependent mistakes."""
     chosen = np.sort(np.random.default_rng(0).permutation(60_000)[:PHOTOS])
@@ -98,7 +109,7 @@ def fashion(arguments: argparse.Namespace) -> Photos:
         np.frombuffer(gzip.decompress((FASHION / f"train-{name}-ubyte.gz").read_bytes()), np.uint8, offset=skipped)
         for name, skipped in (("images-idx3", 16), ("labels-idx1", 8))
     )
-    found = features(pixels.reshape(-1, 28, 28)[chosen], SIZE, arguments.cache, arguments.packages)
+    found = of_backbones(pixels.reshape(-1, 28, 28)[chosen], arguments)
     truth = labels[chosen].astype(np.int64)
 
     def given(split: int) -> dict[str, NDArray[np.int64]]:
@@ -123,7 +134,7 @@ def cifar10n(arguments: argparse.Namespace) -> Photos:
         raise SystemExit(f"{arguments.labels} is not in the order of the photos in {arguments.images}")
     truth, aggre, random1 = (table[f"{name}"].to_numpy(np.int64)[chosen] for name in
                              ("clean_label", "aggre_label", "random_label1"))  # fmt: skip
-    found = features(pixels, SIZE, arguments.cache, arguments.packages)
+    found = of_backbones(pixels, arguments)
     return Photos(
         found,
         truth,
@@ -136,17 +147,17 @@ def cifar10n(arguments: argparse.Namespace) -> Photos:
     )
 
 
-def symmetric(truth: NDArray[np.int64], rate: float, seed: int) -> NDArray[np.int64]:
+def symmetric(truth: NDArray[np.int64], rate: float, seed: int, classes: int = CLASSES) -> NDArray[np.int64]:
     """Each label is another one, any, with this chance."""
     rng = np.random.default_rng([seed, 1])
-    other = (truth + rng.integers(1, CLASSES, len(truth))) % CLASSES
+    other = (truth + rng.integers(1, classes, len(truth))) % classes
     return np.where(rng.random(len(truth)) < rate, other, truth)
 
 
 def asymmetric(truth: NDArray[np.int64], rate: float, seed: int, mistaken: dict[int, int]) -> NDArray[np.int64]:
     """Each label is the class that it is mistaken for with this chance, where there is one."""
     rng = np.random.default_rng([seed, 2])
-    other = np.array([mistaken.get(k, k) for k in range(CLASSES)])[truth]
+    other = np.array([mistaken.get(k, k) for k in range(truth.max() + 1)])[truth]
     return np.where(rng.random(len(truth)) < rate, other, truth)
 
 
@@ -269,26 +280,28 @@ def overall(table: pd.DataFrame, first: str, second: str) -> str:
     return f"{by_split.mean():+.4f} (± {by_split.sem():.4f})"
 
 
-def report(name: str, photos: Photos, splits: int, cache: Path) -> None:
+def report(asked: argparse.Namespace) -> None:
     """Judge, print, and write results/quality_NAME.csv and the section of docs/results.md."""
-    folder = cache / name
-    folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for cell in cells(photos, splits, folder):
+    for cell in cells(COMMANDS[asked.command](asked), asked.splits, finished_cells(asked)):
         rows += list(figures(cell))
         print(f"split {cell.split}, {cell.labels}, reference {cell.reference}: done", flush=True)
     table = pd.DataFrame(rows)
     measures = ["auroc", "average_precision", "f1", "false_negative_rate"]
     grouped = table.groupby(["labels", "reference", "signal"], sort=False)[measures]
     summary = grouped.mean().join(grouped.sem()["auroc"].rename("auroc_error")).reset_index()
-    write_csv(f"quality_{name}", summary)
+    name = f"quality_{finished_cells(asked).name}"
+    write_csv(name, summary)
     wide = table.assign(cell=table.labels + " / " + table.reference).pivot_table(
         index="signal", columns="cell", values="auroc", sort=False
     )
     wide.insert(0, "mean", wide.mean(axis=1))
     wide = wide.sort_values("mean", ascending=False).reset_index()
     print(wide.round(3).to_string(index=False))
-    print(write_section(Section(f"quality_{name}", TITLES[name], COMMAND[name], body(table, wide, splits))))
+    title, command = TITLES[asked.command], COMMAND[asked.command]
+    if asked.better:
+        title, command = f"{title}, better features", f"{command} --better"
+    print(write_section(Section(name, title, command, body(table, wide, asked.splits))))
 
 
 def body(table: pd.DataFrame, wide: pd.DataFrame, splits: int) -> str:
@@ -316,19 +329,28 @@ between {lag.min():+.4f} ({lag.idxmin()}) and {lag.max():+.4f} ({lag.idxmax()}).
 COMMANDS = {"fashion": fashion, "cifar10n": cifar10n}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def finished_cells(asked: argparse.Namespace) -> Path:
+    """The cache's folder of this command's finished cells."""
+    folder: Path = asked.cache / (f"{asked.command}_better" if asked.better else asked.command)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """What the command line asks for, here and in benchmarks.quality_cleanlab."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--cache", type=Path, required=True, help="folder for features and finished cells")
-    parser.add_argument("--packages", type=Path, help="where the backbone's packages were installed into")
+    parser.add_argument("--packages", type=Path, help="where the backbones' packages were installed into")
     parser.add_argument("--images", type=Path, help="cifar10n: folder of the PNGs")
     parser.add_argument("--labels", type=Path, help="cifar10n: the Parquet file of labels")
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--better", action="store_true", help="features of three backbones at 192 pixels")
     asked = parser.parse_args()
     if asked.command == "cifar10n" and not (asked.images and asked.labels):
         parser.error("cifar10n needs --images and --labels")
-    report(asked.command, COMMANDS[asked.command](asked), asked.splits, asked.cache)
+    return asked
 
 
 if __name__ == "__main__":
-    main()
+    report(arguments(__doc__))
