@@ -1,6 +1,6 @@
 """From a spec, one string, to a model with its preprocessing. The weights come afterwards, from a checkpoint.
 
-- ``small:NAME``: one of our small networks, see `mimic.models.small`
+- ``small:NAME``: one of our small networks, see `mimic.models.small`; ``small:two-tower``: see `mimic.models.two_tower`
 - ``module:pkg.mod:factory``: anybody's code; factory(num_classes) or factory() gives a module, or (module, Preprocess)
 - ``timm:NAME``, ``torchvision:NAME[/WEIGHTS]``, ``open_clip:NAME[/PRETRAINED]``, ``hf:FOLDER-OR-ID``:
   other libraries' models, see `mimic.models.hub`
@@ -20,6 +20,7 @@ from mimic.errors import MimicError
 from mimic.models.hub import Built, build_hf, build_open_clip, build_timm, build_torchvision
 from mimic.models.preprocess import Preprocess
 from mimic.models.small import SMALL, small_preprocess
+from mimic.models.two_tower import SMALL_TWO_TOWER, build_two_tower
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def build_model(spec: str, num_classes: int, pretrained: bool = False) -> BuiltM
 
     Args:
         spec: ``PREFIX:REST``, see the module's list.
-        num_classes: K, the number of outputs wanted. Weights of a library keep the outputs they were trained for.
+        num_classes: K, the number of outputs wanted; 0 for images with captions, which have no classes. Weights of a
+            library keep the outputs they were trained for.
         pretrained: whether to fetch the library's weights, from its cache or the network.
 
     Returns:
@@ -59,10 +61,13 @@ def build_model(spec: str, num_classes: int, pretrained: bool = False) -> BuiltM
 
 
 def _build_small(name: str, num_classes: int, pretrained: bool) -> Built:
-    if name not in SMALL:
-        raise MimicError(f"there is no small network {name!r}: one of {', '.join(SMALL)}")
+    towers = name.partition("/")[0] == SMALL_TWO_TOWER
+    if name not in SMALL and not towers:
+        raise MimicError(f"there is no small network {name!r}: one of {', '.join([*SMALL, SMALL_TWO_TOWER])}")
     if pretrained:
         raise MimicError(f"small:{name} has no pretrained weights of its own: give a checkpoint")
+    if towers:
+        return build_two_tower(name), None, None
     return SMALL[name](num_classes), small_preprocess(name), None
 
 

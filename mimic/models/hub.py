@@ -18,9 +18,13 @@ from torch import Tensor, nn
 
 from mimic.errors import MimicError, MissingExtra
 from mimic.models.preprocess import Preprocess
+from mimic.models.two_tower import HuggingFaceTowers, hugging_face_tokenizer
 
 # Pillow's numbers of its filters, as Hugging Face writes them.
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+
+# Hugging Face's two-tower models that are called with token ids and pixels and give both sides' embeddings.
+_HF_TOWERS = ("clip", "siglip")
 
 Built = tuple[nn.Module, Preprocess | None, Callable[[list[str]], Tensor] | None]
 
@@ -86,10 +90,12 @@ def build_open_clip(name: str, num_classes: int, pretrained: bool) -> Built:
 
 
 def build_hf(name: str, num_classes: int, pretrained: bool) -> Built:
-    """`hf:FOLDER-OR-ID`, an image classifier of transformers; a folder is never looked up on the network."""
+    """`hf:FOLDER-OR-ID`, a classifier of transformers, or CLIP for no classes; a folder is never looked up elsewhere."""
     spec = f"hf:{name}"
     transformers = _library("transformers", spec, "hf")
     local = {"local_files_only": True} if Path(name).exists() or os.environ.get("HF_HUB_OFFLINE") == "1" else {}
+    if num_classes == 0:
+        return _hf_towers(spec, name, pretrained, transformers, local)
     classifier = transformers.AutoModelForImageClassification
     if pretrained:
         module = _made(spec, lambda: classifier.from_pretrained(name, **local))
@@ -97,11 +103,33 @@ def build_hf(name: str, num_classes: int, pretrained: bool) -> Built:
         config = _made(spec, lambda: transformers.AutoConfig.from_pretrained(name, **local))
         config.num_labels = num_classes
         module = _made(spec, lambda: classifier.from_config(config))
+    return module, _hf_processor(name, transformers, local), None
+
+
+def _hf_towers(spec: str, name: str, pretrained: bool, transformers: Any, local: dict[str, Any]) -> Built:
+    config = _made(spec, lambda: transformers.AutoConfig.from_pretrained(name, **local))
+    if config.model_type not in _HF_TOWERS:
+        raise MimicError(
+            f"{spec} is a {config.model_type} model, and images with captions need two towers: one of "
+            f"{', '.join(_HF_TOWERS)}"
+        )
+    made = transformers.AutoModel
+    if pretrained:
+        module = _made(spec, lambda: made.from_pretrained(name, **local))
+    else:
+        module = _made(spec, lambda: made.from_config(config))
+    tokenizer = _made(spec, lambda: transformers.AutoTokenizer.from_pretrained(name, **local))
+    length = int(config.text_config.max_position_embeddings)
+    tokenize = hugging_face_tokenizer(tokenizer, length)
+    return HuggingFaceTowers(module), _hf_processor(name, transformers, local), tokenize
+
+
+def _hf_processor(name: str, transformers: Any, local: dict[str, Any]) -> Preprocess | None:
     try:
         rule = transformers.AutoImageProcessor.from_pretrained(name, **local).to_dict()
     except Exception:  # a folder without a processor, or one whose own packages are missing
-        return module, None, None
-    return module, _hf_preprocess(rule), None
+        return None
+    return _hf_preprocess(rule)
 
 
 def _hf_preprocess(rule: dict[str, Any]) -> Preprocess | None:

@@ -7,6 +7,7 @@
 - ``re:PATTERN``: every parameter whose name the regular expression finds, e.g. ``re:layer4.*conv``
 - ``image-last``, ``text-last``: the last MLP layer in a two-tower model's image or text tower, weight and bias, as in
   the paper; in a tower without MLPs its last linear layer
+- ``projections``: what brings a two-tower model's towers into their common space, one matrix each as a rule
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from torch import nn
 
 from mimic.errors import MimicError
 
-SCOPES = ("last", "last-weight", "last:K", "full", "re:PATTERN", "image-last", "text-last")
+SCOPES = ("last", "last-weight", "last:K", "full", "re:PATTERN", "image-last", "text-last", "projections")
 
-# Where open_clip keeps its towers, the newer layout first.
-_TOWERS = {"image-last": ("visual",), "text-last": ("text", "transformer")}
+# Where open_clip and Hugging Face keep their towers, open_clip's newer layout first.
+_TOWERS = {"image-last": ("visual", "vision_model"), "text-last": ("text", "transformer", "text_model")}
+# The last step into the common space: of open_clip's ViT, ResNet and timm towers, its text towers, Hugging Face's CLIP.
+_PROJECTIONS = re.compile(
+    r"(visual\.(proj|attnpool\.c_proj|head\.proj|head\.mlp\.fc2)|visual_projection"
+    r"|(text\.)?text_projection|text\.proj(\.2)?)(\.weight|\.bias)?"
+)
 
 
 def check_scope(scope: str) -> None:
@@ -67,6 +73,8 @@ def scope_parameters(module: nn.Module, scope: str, head: str | None = None) -> 
         names = floating
     elif scope.startswith("re:"):
         names = [name for name in floating if re.search(scope[3:], name)]
+    elif scope == "projections":
+        names = [name for name in floating if _PROJECTIONS.fullmatch(name)]
     elif scope.startswith("last:"):
         names = _behind(module, int(scope[5:]), floating)
     else:
@@ -97,7 +105,7 @@ def blocks(module: nn.Module) -> list[str]:
 
 def _behind(module: nn.Module, count: int, floating: list[str]) -> list[str]:
     """The parameters registered from the count-th last block on."""
-    if hasattr(module, "visual"):
+    if _tower(module, "image-last") is not None:
         raise MimicError(
             f"{type(module).__name__} has two towers, so last:{count} is unclear: image-last, text-last or re:…"
         )
@@ -116,13 +124,19 @@ def _linear_of(module: nn.Module, scope: str, head: str | None) -> nn.Module:
         if head is None:
             raise MimicError(f"scope {scope} needs the name of the final linear layer")
         return module.get_submodule(head)
-    towers = [getattr(module, name) for name in _TOWERS[scope] if isinstance(getattr(module, name, None), nn.Module)]
-    linear = [(name, each) for name, each in towers[0].named_modules() if isinstance(each, nn.Linear)] if towers else []
-    if not hasattr(module, "visual") or not linear:
+    tower = _tower(module, scope)
+    linear = [(name, each) for name, each in tower.named_modules() if isinstance(each, nn.Linear)] if tower else []
+    if _tower(module, "image-last") is None or not linear:
         raise MimicError(
             f"{type(module).__name__} is no two-tower model with linear layers, so it has no scope {scope}"
         )
     return ([each for name, each in linear if "mlp" in name.split(".")] or [linear[-1][1]])[-1]
+
+
+def _tower(module: nn.Module, scope: str) -> nn.Module | None:
+    """A two-tower model's tower of images or texts; None where there is none."""
+    found = (getattr(module, name, None) for name in _TOWERS[scope])
+    return next((each for each in found if isinstance(each, nn.Module)), None)
 
 
 def _some(names: list[str]) -> str:
