@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from mimic.cli import comparing, datasets, filtering, looking, scoring, serving, signals
+from mimic.cli import comparing, datasets, evaluating, filtering, looking, scoring, serving, signals, training
 from mimic.errors import MimicError
 
 # In the order of --help.
@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": datasets.import_,
     "relocate": datasets.relocate,
     "score": scoring.score,
+    "train": training.train,
     "runs": looking.runs,
     "show": looking.show,
     "compare": comparing.compare,
@@ -39,6 +40,7 @@ app = typer.Typer(
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(signals.signal, name="signal")
+app.add_typer(evaluating.evaluate, name="evaluate")
 
 
 def main() -> None:

@@ -61,8 +61,8 @@ def score(
     config = ScoreConfig.checked(
         dataset=dataset,
         model=model,
-        reference=_absolute(reference),
-        start=_absolute(start) if start else None,
+        reference=absolute(reference),
+        start=absolute(start) if start else None,
         scopes=tuple(scope or ["last"]),
         signals=tuple(name.strip() for name in signals.split(",") if name.strip()),
         label_smoothing=label_smoothing,
@@ -73,7 +73,7 @@ def score(
         limit=limit,
         split=split,
         head=head,
-        preprocess=_json(preprocess) if preprocess else None,
+        preprocess=json_file(preprocess) if preprocess else None,
     )
     print_summary(scored(Workspace(workspace), config, device, threads))
 
@@ -90,13 +90,18 @@ def scored(workspace: Workspace, config: Any, device: str, threads: int | None) 
     return run
 
 
-def _absolute(source: str) -> str:
+def absolute(source: str) -> str:
     """A path that works from anywhere; a model's spec stays as it is."""
     path = Path(source).expanduser()
     return str(path.resolve()) if path.exists() else source
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_file(path: Path) -> dict[str, Any]:
+    """The object in a user's JSON file.
+
+    Raises:
+        MimicError: there is none.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

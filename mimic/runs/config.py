@@ -93,15 +93,16 @@ class ScoreConfig(ModelConfig):
         return config
 
 
-def run_id(config: ScoreConfig, identity: Mapping[str, Any]) -> str:
-    """The run's name: data set, model, first scope, and ten hex digits of the hash.
+def run_id(config: ModelConfig, identity: Mapping[str, Any], words: str) -> str:
+    """The run's name: data set, model, some words of its kind, and ten hex digits of the hash.
 
     Args:
         config: the settings; those that name files count by their contents, which `identity` gives instead.
         identity: the contents' hashes and versions, whatever else determines the result; JSON values.
+        words: what people shall tell such runs apart by, e.g. the first scope.
     """
     settings = config.model_dump(mode="json", exclude={"dataset", "reference", "start", "preprocess"})
     text = json.dumps({**settings, **identity}, sort_keys=True)
-    readable = "-".join([config.dataset, config.model.partition(":")[2], config.scopes[0]])
+    readable = "-".join([config.dataset, config.model.partition(":")[2], words])
     prefix = re.sub(r"[^A-Za-z0-9_]+", "-", readable).strip("-")[:60]
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -70,16 +70,23 @@ def score(
             return workspace.run(prepared.id)
         find_images(prepared)
         settle(prepared)
-        run = _begin(workspace, prepared, folder)
-        try:
+        run = begin(workspace, folder, _facts(prepared))
+        with saying_why(run):
             _work(prepared, run, threads, execute, on_progress)
             return publish(run, prepared.dataset, _findings(prepared, run))
-        except Exception as error:
-            sentence = _sentence(error, run)
-            write_json(run.folder / "run.json", {**run.facts, "error": sentence or f"{type(error).__name__}: {error}"})
-            if sentence is None:
-                raise
-            raise MimicError(sentence) from error
+
+
+@contextmanager
+def saying_why(run: Run) -> Iterator[None]:
+    """Around a run's work: what it fails with stands in its run.json, and is a sentence where a user can mend it."""
+    try:
+        yield
+    except Exception as error:
+        sentence = _sentence(error, run)
+        write_json(run.folder / "run.json", {**run.facts, "error": sentence or f"{type(error).__name__}: {error}"})
+        if sentence is None:
+            raise
+        raise MimicError(sentence) from error
 
 
 @contextmanager
@@ -100,7 +107,7 @@ def held(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "?"
             raise MimicError(
-                f"run {folder.name} is being scored by another process ({holder}): "
+                f"run {folder.name} is being worked on by another process ({holder}): "
                 f"wait for it; `mimic show {folder.name}` says how far it is"
             )
         file.truncate(0)
@@ -109,11 +116,11 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def _begin(workspace: Workspace, prepared: Prepared, folder: Path) -> Run:
-    """The run as it is on the disk; a new one gets its run.json, a failed one forgets its error."""
+def begin(workspace: Workspace, folder: Path, facts: Mapping[str, Any]) -> Run:
+    """The run as it is on the disk; a new one gets its run.json, of these facts, and a failed one forgets its error."""
     if not (folder / "run.json").exists():
         make_folder(folder / "parts")
-        write_json(folder / "run.json", _facts(prepared))
+        write_json(folder / "run.json", dict(facts))
     run = workspace.run(folder.name)
     if run.error is not None:
         write_json(folder / "run.json", {key: value for key, value in run.facts.items() if key != "error"})
@@ -175,8 +182,8 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
             "parameters": parameters,
             "preprocess": prepared.preprocess.model_dump(mode="json"),
         },
-        "reference": _checkpoint(prepared.weights.reference),
-        "start": None if prepared.weights.as_built else _checkpoint(prepared.weights.start),
+        "reference": checkpoint_facts(prepared.weights.reference),
+        "start": None if prepared.weights.as_built else checkpoint_facts(prepared.weights.start),
         "scope": config.scopes[0],
         "method": scorer.method,
         "method_reason": scorer.method_reason,
@@ -203,7 +210,8 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _checkpoint(checkpoint: Checkpoint) -> dict[str, str]:
+def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """What run.json says of a set of weights."""
     return {"name": checkpoint.name, "sha256": checkpoint.sha256}
 
 

@@ -121,7 +121,7 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         preprocess=preprocess,
         scorer=scorer,
         signals=[name for name in scorer.columns if name != "margin" or name in config.signals],
-        id=run_id(config, identity),
+        id=run_id(config, identity, config.scopes[0]),
         device=fitted.device,
     )
 

@@ -11,9 +11,11 @@ class Progress:
 
     Attributes:
         run: its id.
-        done, total: samples.
+        done, total: of its units.
         resumed: how many of the done ones an earlier attempt had finished.
         unreadable: images of this attempt that could not be read.
+        unit: what is counted.
+        note: what else there is to say now, e.g. a training's loss.
     """
 
     run: str
@@ -21,3 +23,5 @@ class Progress:
     total: int
     resumed: int
     unreadable: int
+    unit: str = "samples"
+    note: str = ""

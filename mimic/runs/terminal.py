@@ -75,8 +75,8 @@ class ProgressDisplay:
 
 def _beginning(state: Progress) -> str:
     if state.resumed:
-        return f"run {state.run}: {state.resumed:,} of {state.total:,} samples are done, going on"
-    return f"run {state.run}: {state.total:,} samples"
+        return f"run {state.run}: {state.resumed:,} of {state.total:,} {state.unit} are done, going on"
+    return f"run {state.run}: {state.total:,} {state.unit}"
 
 
 def _line(state: Progress, seconds: float) -> str:
@@ -88,4 +88,6 @@ def _line(state: Progress, seconds: float) -> str:
         parts.append(f"{duration((state.total - state.done) / rate)} left")
     if state.unreadable:
         parts.append(f"{state.unreadable:,} unreadable")
+    if state.note:
+        parts.append(state.note)
     return " · ".join(parts)

@@ -100,6 +100,18 @@ class BookKeeping:
                     total[name] = total[name] + gradient if name in total else gradient
         return total
 
+    def lengths(self, entries: list[tuple[Call, Entry]]) -> Tensor:
+        """Every sample's ‖g_i‖ over the scope, (B,).
+
+        Raises:
+            UnknownLayer: a parameter is used more than once, so its gradient's parts do not add up by their squares.
+        """
+        used = [call.layer for call, _ in entries]
+        if len(set(used)) < len(used):
+            raise UnknownLayer(f"{next(name for name in used if used.count(name) > 1)} is used more than once a pass")
+        with torch.no_grad():
+            return torch.stack([entry.squares() for _, entry in entries]).sum(dim=0).sqrt()
+
     def _add(self, owner: str, local: str, path: str, parameter: nn.Parameter) -> None:
         layer = self._module.get_submodule(owner)
         try:

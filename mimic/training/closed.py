@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
-from mimic.training.slope import UNUSED, LossSlope
+from mimic.training.layers import squares_of_products
+from mimic.training.slope import UNUSED, LossSlope, gradients_by, gradients_of_each
 from mimic.training.target import Aim, Target
 from mimic.training.watch import Call, Forward, Watch
 
@@ -34,20 +36,24 @@ class HeadSlope:
         target: see `lies_in_head`.
         coupled: as in `LossSlope`.
         forwards: as in `Watch`.
+        lengths: whether `lengths` is wanted.
 
     Attributes:
         watch: the hook that it needs.
+        lengths: (B,), the length of each sample's own gradient over the scope, in the last batch.
     """
 
     method = "closed"
     gives_gradients = False  # the ordinary backward pass of the weighted loss is as cheap
 
-    def __init__(self, target: Target, coupled: bool | None = None, forwards: int = 1) -> None:
+    def __init__(self, target: Target, coupled: bool | None = None, forwards: int = 1, lengths: bool = False) -> None:
         assert target.head is not None
         self.head: str = target.head
         self.reason = f"closed form, because the scope lies in the final linear layer {self.head!r}"
         self.watch = Watch(target.module, {self.head: ""}, forwards)
         self.loss_slope = LossSlope(coupled)
+        self.lengths: Tensor | None = None
+        self._wanted = lengths
 
     def __call__(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool = True) -> Tensor:
         """The slopes of a batch, times ‖v‖.
@@ -68,7 +74,10 @@ class HeadSlope:
         if not calls:
             raise MimicError(UNUSED)
         changes = [self._change(call, aim) for call in calls]
-        return self.loss_slope(losses, [call.output for call in calls], changes)
+        slopes = self.loss_slope(losses, [call.output for call in calls], changes)
+        if self._wanted:
+            self.lengths = self._lengths(losses, calls, aim)
+        return slopes
 
     def state_dict(self) -> dict[str, Any]:
         """Whether the loss couples the batch, once that is known."""
@@ -77,6 +86,26 @@ class HeadSlope:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self.loss_slope.coupled = state["coupled"]
+
+    def _lengths(self, losses: Tensor, calls: list[Call], aim: Aim) -> Tensor:
+        """‖g_i‖ from the layer's inputs x and its outputs' gradients d: g_i = Σ_t d_t x_tᵀ, and Σ_t d_t for the bias.
+
+        Where the loss couples the batch, every row of it adds to a sample's own gradient.
+        """
+        coupled = bool(self.loss_slope.coupled) and len(losses) > 1
+        outputs = [call.output for call in calls]
+        found = gradients_of_each(losses, outputs) if coupled else gradients_by(losses, outputs)
+        pairs = [(call, each) for call, each in zip(calls, found, strict=True) if each is not None]
+        dtype, count = torch.promote_types(losses.dtype, torch.float32), len(losses)
+        d = torch.cat([each.to(dtype).reshape(count, -1, each.shape[-1]) for _, each in pairs], dim=1)
+        inputs = [call.given.to(dtype).reshape(1 if coupled else count, -1, call.given.shape[-1]) for call, _ in pairs]
+        x = torch.cat(inputs, dim=1).expand(count, -1, -1)
+        parts = []
+        if f"{self.head}.weight" in aim.tensors:
+            parts.append(squares_of_products(d, x))
+        if f"{self.head}.bias" in aim.tensors:
+            parts.append(d.sum(dim=1).square().sum(dim=1))
+        return torch.stack(parts).sum(dim=0).sqrt()
 
     def _change(self, call: Call, aim: Aim) -> Tensor:
         weight = aim.tensors.get(f"{self.head}.weight")

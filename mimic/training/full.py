@@ -39,9 +39,11 @@ class FullSlope:
         method: see the module's list.
         coupled: as in `LossSlope`.
         forwards: as in `Watch`.
+        lengths: whether `lengths` is wanted, which the book-keeping alone gives.
 
     Attributes:
         watch: the hooks that it needs.
+        lengths: (B,), the length of each sample's own gradient over the scope, in the last batch.
         method: what is in use: ``"auto"`` until the trial.
         reason: why, in a sentence.
 
@@ -49,7 +51,9 @@ class FullSlope:
         MimicError: an unknown method, or a layer without a rule where the method needs one.
     """
 
-    def __init__(self, target: Target, method: FullMethod, coupled: bool | None, forwards: int) -> None:
+    def __init__(
+        self, target: Target, method: FullMethod, coupled: bool | None, forwards: int, lengths: bool = False
+    ) -> None:
         if method not in get_args(FullMethod):
             raise MimicError(f"there is no method {method!r}: one of {', '.join(get_args(FullMethod))}")
         self._target = target
@@ -59,6 +63,8 @@ class FullSlope:
         self._loss_slope = LossSlope(coupled)
         self._entries: list[tuple[Call, Entry]] | None = None
         self._book: BookKeeping | None = None
+        self.lengths: Tensor | None = None
+        self._wanted = lengths
         self.method: str = method
         self.reason = f"{method}, as asked for"
         if method in ("auto", "backward", "double"):
@@ -87,7 +93,7 @@ class FullSlope:
         Raises:
             MimicError: the losses do not come from the passes.
         """
-        self._entries = None
+        self._entries = self.lengths = None
         if self.by_book:
             return self._read(losses, passes, aim, keep_graph)
         if self.method == "double":
@@ -99,6 +105,11 @@ class FullSlope:
         slopes = self._loss_slope(losses, outputs, changes)
         if self.method == "auto" and self._loss_slope.coupled is not None:
             self._decide(losses, passes, outputs, slopes, aim)
+        if self._wanted and self.lengths is None:
+            raise MimicError(
+                "the cosine variant needs every sample's own gradient, as one backward pass by layers gives it; "
+                f"here it is {self.method} ({self.reason}): use scope last, or variant='mimic'"
+            )
         return slopes
 
     def gradients(self, weights: Tensor) -> dict[str, Tensor]:
@@ -148,6 +159,8 @@ class FullSlope:
     def _read(self, losses: Tensor, passes: list[Forward], aim: Aim, keep_graph: bool) -> Tensor:
         assert self._book is not None
         self._entries = self._book.read(losses, _calls(passes), aim, keep_graph)
+        if self._wanted:
+            self.lengths = self._book.lengths(self._entries)
         return torch.stack([entry.slope for _, entry in self._entries]).sum(dim=0)
 
     def _twice(self, losses: Tensor, passes: list[Forward], aim: Aim) -> Tensor:
@@ -223,6 +236,8 @@ class FullSlope:
             entries = self._book.read(stand_in, _calls(watch.take()), aim, keep_graph=False)
         finally:
             watch.close()
+        if self._wanted:
+            self.lengths = self._book.lengths(entries)
         return torch.stack([entry.slope for _, entry in entries]).sum(dim=0)
 
     def _trained(self) -> Iterable[nn.Parameter]:

@@ -53,10 +53,12 @@ class Entry:
     Attributes:
         slope: (B,), ⟨g_i, v⟩ over the layer's parameters.
         gradient: weights (B,) → Σ w_i g_i by the parameter's name in the layer.
+        squares: gives (B,), ‖g_i‖² over the layer's parameters.
     """
 
     slope: Tensor
     gradient: Callable[[Tensor], dict[str, Tensor]]
+    squares: Callable[[], Tensor]
 
 
 # (layer, its input, its output's gradient, v by the layer's own names, B, budget) → entry
@@ -94,13 +96,27 @@ def combine(entries: Sequence[Entry]) -> Entry:
     def gradient(weights: Tensor) -> dict[str, Tensor]:
         return {name: each for entry in entries for name, each in entry.gradient(weights).items()}
 
-    return Entry(torch.stack([entry.slope for entry in entries]).sum(dim=0), gradient)
+    def squares() -> Tensor:
+        return torch.stack([entry.squares() for entry in entries]).sum(dim=0)
+
+    return Entry(torch.stack([entry.slope for entry in entries]).sum(dim=0), gradient, squares)
 
 
 def made(name: str, gradients: Tensor, v: Tensor) -> Entry:
     """The entry of per-sample gradients (B, …) that have been made."""
     flat = gradients.flatten(1)
-    return Entry(flat @ v.flatten().to(flat), lambda weights: {name: (weights.to(flat) @ flat).view(v.shape)})
+    return Entry(
+        flat @ v.flatten().to(flat),
+        lambda weights: {name: (weights.to(flat) @ flat).view(v.shape)},
+        lambda: flat.square().sum(dim=1),
+    )
+
+
+def squares_of_products(d: Tensor, x: Tensor) -> Tensor:
+    """‖Σ_t d_t x_tᵀ‖² by sample, (B,), without making the product: d (B, T, O), x (B, T, I)."""
+    if d.shape[1] == 1:
+        return d.square().sum(dim=(1, 2)) * x.square().sum(dim=(1, 2))
+    return (d @ d.transpose(1, 2) * (x @ x.transpose(1, 2))).sum(dim=(1, 2))
 
 
 def change(layer: Any, given: Tensor, v: dict[str, Tensor]) -> Tensor:
@@ -142,7 +158,13 @@ def linear(layer: nn.Linear, given: Tensor, delta: Tensor, v: dict[str, Tensor],
             entries.append(made("weight", d.transpose(1, 2) @ x, v["weight"]))
         else:
             slope = _dot(F.linear(x, v["weight"].to(d)), d, samples)
-            entries.append(Entry(slope, lambda w: {"weight": _scaled(d, w).flatten(0, 1).T @ x.flatten(0, 1)}))
+            entries.append(
+                Entry(
+                    slope,
+                    lambda w: {"weight": _scaled(d, w).flatten(0, 1).T @ x.flatten(0, 1)},
+                    lambda: squares_of_products(d, x),
+                )
+            )
     return combine(entries)
 
 
@@ -162,15 +184,24 @@ def convolution(
         entries.append(made("bias", per_row.reshape(samples, -1, per_row.shape[1]).sum(dim=1), v["bias"]))
     if "weight" in v:
         if _apart(layer, delta) and budget.grants(len(delta) * layer.weight.numel() * delta.element_size()):
-            # Every row is a group of its own in one row's convolution.
-            rows = _kernel_gradient(layer, x.flatten(0, 1)[None], delta.flatten(0, 1)[None], len(delta))
-            by_sample = rows.view(samples, -1, *layer.weight.shape)
-            whole = by_sample.squeeze(1) if len(delta) == samples else by_sample.sum(dim=1)
-            entries.append(made("weight", whole, v["weight"]))
+            entries.append(made("weight", _kernels(layer, x, delta, samples), v["weight"]))
         else:
             slope = _dot(layer._conv_forward(x, v["weight"].to(delta), None), delta, samples)
-            entries.append(Entry(slope, lambda w: {"weight": _kernel_gradient(layer, x, _scaled(delta, w), 1)}))
+            entries.append(
+                Entry(
+                    slope,
+                    lambda w: {"weight": _kernel_gradient(layer, x, _scaled(delta, w), 1)},
+                    lambda: _kernels(layer, x, delta, samples).flatten(1).square().sum(dim=1),
+                )
+            )
     return combine(entries)
+
+
+def _kernels(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor, delta: Tensor, samples: int) -> Tensor:
+    """Every sample's gradient of the kernel, (B, …): every row is a group of its own in one row's convolution."""
+    rows = _kernel_gradient(layer, x.flatten(0, 1)[None], delta.flatten(0, 1)[None], len(delta))
+    by_sample = rows.view(samples, -1, *layer.weight.shape)
+    return by_sample.squeeze(1) if len(delta) == samples else by_sample.sum(dim=1)
 
 
 def _apart(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, delta: Tensor) -> bool:
@@ -263,7 +294,12 @@ def embedding(
         table = torch.zeros_like(layer.weight, dtype=d.dtype)
         return {"weight": table.index_add_(0, given.flatten(), _scaled(d, weights).flatten(0, -2))}
 
-    return Entry(_dot(F.embedding(given, v["weight"].to(d)), d, samples), gradient)
+    def squares() -> Tensor:
+        rows, at = d.reshape(samples, -1, d.shape[-1]), given.reshape(samples, -1)
+        same = at.unsqueeze(1) == at.unsqueeze(2)  # (B, T, T): positions that read the same row of the table
+        return (rows @ rows.transpose(1, 2) * same).sum(dim=(1, 2))
+
+    return Entry(_dot(F.embedding(given, v["weight"].to(d)), d, samples), gradient, squares)
 
 
 def _dot(a: Tensor, b: Tensor, samples: int) -> Tensor:

@@ -17,7 +17,7 @@ import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ from mimic.training.recorder import Recorder, Visit
 from mimic.training.target import Target
 from mimic.training.watch import Forward
 from mimic.training.weights import Policy, PolicyName, Temperature, uniform
+
+Variant: TypeAlias = Literal["mimic", "cosine"]
 
 
 class GradMimic:
@@ -50,6 +52,8 @@ class GradMimic:
             `ids` at every call.
         policy: how scores become weights, see `mimic.training.weights`.
         share: of policy ``top``.
+        variant: ``"mimic"``, or ``"cosine"``: −⟨g_i, v⟩ / (‖g_i‖ ‖v‖), −1 … 1, which does not grow with the length of a
+            sample's own gradient over the scope.
         on_exhausted: what to do from the step on in which the mean score over a window is not positive any more:
             ``"continue"``, give every sample the same weight (``"uniform"``), or raise `ReferenceExhausted`
             (``"stop"``). It is said once as a warning, and kept in `exhausted` and in the record.
@@ -64,6 +68,7 @@ class GradMimic:
     Attributes:
         scores: (B,) of the last batch, detached; None before the first.
         weights: (B,) of the last batch, detached.
+        distance: ‖v‖ before the last step, a scalar tensor: how far the reference is over the scope.
         exhausted: the window in which the reference was found exhausted; None until then.
         step: how many batches have been weighed.
 
@@ -81,6 +86,7 @@ class GradMimic:
         *,
         policy: PolicyName = "softmax",
         share: float = 0.5,
+        variant: Variant = "mimic",
         on_exhausted: OnExhausted = "continue",
         window: int = 50,
         method: FullMethod = "auto",
@@ -89,18 +95,22 @@ class GradMimic:
         example: Tensor | None = None,
     ) -> None:
         check_reaction(on_exhausted)
+        if variant not in get_args(Variant):
+            raise MimicError(f"there is no variant={variant!r}: one of {', '.join(get_args(Variant))}")
         self.policy = Policy(policy, temperature, share)
         self.step = 0
         self.scores: Tensor | None = None
         self.weights: Tensor | None = None
+        self.distance: Tensor | None = None
+        self._variant = variant
         self._on_exhausted = on_exhausted
         self._gauge = Gauge(window)
         self._target = Target(model, reference_state, scope, example)
         in_head = method == "auto" and lies_in_head(self._target)
         self._slope: HeadSlope | FullSlope = (
-            HeadSlope(self._target, coupled, forwards)
+            HeadSlope(self._target, coupled, forwards, lengths=variant == "cosine")
             if in_head
-            else FullSlope(self._target, method, coupled, forwards)
+            else FullSlope(self._target, method, coupled, forwards, lengths=variant == "cosine")
         )
         self._recorder = self._make_recorder(record) if record is not None else None
         self._finish = weakref.finalize(self, _finish, self._slope, self._recorder)
@@ -215,11 +225,19 @@ class GradMimic:
         with torch.autocast(losses.device.type, enabled=False):
             aim = self._target.aim()
             slopes = self._slope(losses if scale is None else losses * scale, passes, aim, keep_graph)
-            norm = aim.norm if scale is None else aim.norm * scale
-            self.scores = -(slopes / norm).detach()
+            self.distance = aim.norm
+            self.scores = -(slopes / self._unit(aim.norm, scale)).detach()
             equal = self.exhausted is not None and self._on_exhausted == "uniform"
             self.weights = uniform(self.scores) if equal else self.policy(self.scores, self.step)
         return self.weights
+
+    def _unit(self, norm: Tensor, scale: Tensor | None) -> Tensor:
+        """What slopes are divided by: ‖v‖, and for the cosine every sample's own ‖g_i‖, which a scaler scales too."""
+        if self._variant == "cosine":
+            assert self._slope.lengths is not None
+            tiny = torch.finfo(self._slope.lengths.dtype).tiny
+            return (norm * self._slope.lengths).clamp_min(tiny)  # where there is no gradient the cosine is 0
+        return norm if scale is None else norm * scale
 
     def _add(self, gradients: Mapping[str, Tensor]) -> None:
         for name, gradient in gradients.items():
@@ -268,6 +286,7 @@ class GradMimic:
         temperature = self.policy.temperature
         facts = {
             "scope": self._target.scope,
+            "variant": self._variant,
             "policy": self.policy.name,
             "temperature": "by step" if callable(temperature) else temperature,
             "share": self.policy.share,

@@ -113,3 +113,19 @@ def gradients_by(
     if all(each is None for each in gradients):
         raise MimicError(UNUSED)
     return gradients
+
+
+def gradients_of_each(losses: Tensor, outputs: Sequence[Output]) -> tuple[Tensor | None, ...]:
+    """Every ∂ℓ_i by each output whole, (B, *its shape); None where no loss depends on it. The graph is kept."""
+    if not losses.requires_grad:
+        raise MimicError(UNUSED)
+    one_each = torch.eye(len(losses), dtype=losses.dtype, device=losses.device)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        losses,
+        [each.edge for each in outputs],
+        grad_outputs=one_each,
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=True,
+    )
+    return gradients

@@ -14,7 +14,7 @@ The visit is not stored but counted: the how-manyth time, from 0, that a sample 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ from mimic.workspace.layout import Run
 
 MEASURES = ("score", "weight", "loss", "margin")
 
-# name → one value a sample, from its visits v in their order; `mimic` is the main one.
+# name → (one value a sample from its visits, what it means); the first is the main one, and higher is better.
 SIGNALS = {
-    "mimic": "avg(score)",
-    "mimic_last": "last(score ORDER BY visit)",
-    "weight_mean": "avg(weight * batch_size)",
-    "logprob_mean": "-avg(loss)",
-    "margin_mean": "avg(margin)",
+    "mimic_mean": ("avg(score)", "the Mimic Score, mean over visits"),
+    "mimic_last": ("last(score ORDER BY visit)", "the Mimic Score at the last visit"),
+    "weight_mean": ("avg(weight * batch_size)", "the weight in its batch, 1 = the batch's mean; mean over visits"),
+    "logprob_mean": ("-avg(loss)", "minus the loss in nats, mean over visits"),
+    "margin_mean": ("avg(margin)", "the label's logit minus the highest other one, mean over visits"),
 }
 
 
@@ -140,7 +140,7 @@ def visit_tables(
         + ", ".join(f"nullif({name}, 'nan'::FLOAT) AS {name}" for name in MEASURES)
         + f" FROM read_parquet([{listed}], filename = true, file_row_number = true) ORDER BY {key}, visit"
     )
-    columns = ", ".join(f"({SIGNALS[name]})::FLOAT AS {name}" for name in signals)
+    columns = ", ".join(f"({SIGNALS[name][0]})::FLOAT AS {name}" for name in signals)
     connection.execute(
         f"CREATE TABLE scores AS SELECT {key}, {columns} FROM visits"
         f" GROUP BY {key} ORDER BY {signals[0]} NULLS LAST, {key}"
@@ -148,15 +148,31 @@ def visit_tables(
     connection.execute("RESET threads")
 
 
-def run_tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+def run_tables(connection: duckdb.DuckDBPyConnection, run: Run, failed: Mapping[int, str] | None = None) -> None:
     """The tables of a run that recorded visits, for `mimic.workspace.publish.publish`; keys are the data set's numbers.
 
-    Samples that were never visited are not in `scores`. There are no predictions, and nothing that failed.
+    Args:
+        connection: to the file being built, with the data set attached as ``data``.
+        run: parts and signals are read from it.
+        failed: sample number → why it could not be visited. Others that never were are not in `scores`.
     """
     others = [signal for signal in run.signals if signal != run.main]
     visit_tables(connection, run.parts, [run.main, *others])
     connection.execute("CREATE TABLE predictions (sample INTEGER, rank INTEGER, label VARCHAR, logprob FLOAT)")
-    connection.execute("CREATE TABLE failures (sample INTEGER, id VARCHAR, path VARCHAR, reason VARCHAR)")
+    given = failed or {}
+    numbers, reasons = pa.array(given.keys(), pa.int32()), pa.array(given.values(), pa.string())
+    connection.register("failed", pa.table({"sample": numbers, "reason": reasons}))
+    connection.execute(
+        "CREATE TABLE failures AS SELECT sample, s.id, s.path, f.reason"
+        " FROM failed f JOIN data.samples s USING (sample) ORDER BY sample"
+    )
+    connection.execute(
+        "CREATE OR REPLACE TABLE scores AS SELECT * FROM"
+        " (SELECT sample::INTEGER AS sample, * EXCLUDE (sample) FROM scores"
+        " UNION ALL BY NAME SELECT sample FROM failed)"
+        f" ORDER BY {run.main} NULLS LAST, sample"
+    )
+    connection.unregister("failed")
 
 
 def publish_visits(folder: Path | str) -> Path:

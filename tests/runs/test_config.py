@@ -11,7 +11,8 @@ IDENTITY = {"content": "c", "reference": "r", "start": "s"}
 
 
 def named(identity: dict[str, str] = IDENTITY, **settings: object) -> str:
-    return run_id(ScoreConfig.checked(**(BASE | settings)), identity)
+    config = ScoreConfig.checked(**(BASE | settings))
+    return run_id(config, identity, config.scopes[0])
 
 
 def test_the_same_contents_elsewhere_are_the_same_run() -> None:

@@ -152,7 +152,7 @@ def test_the_same_run_twice_at_once_is_refused(workspace: Workspace, digits: Dig
 
     def second(state: Progress) -> None:
         if not seen:
-            with pytest.raises(MimicError, match="is being scored by another process") as caught:
+            with pytest.raises(MimicError, match="is being worked on by another process") as caught:
                 score(workspace, digits.config())
             seen.append(str(caught.value))
 

@@ -161,7 +161,7 @@ def test_names_margins_and_the_published_tables(tmp_path: Path) -> None:
     order = [int(name[-1]) for name in found["scores"]["id"]]
     means = [np.mean([seen[i, 0][0], seen[i, 1][0]]) for i in order]
     assert means == sorted(means)
-    np.testing.assert_allclose(found["scores"]["mimic"], means, rtol=1e-6)
+    np.testing.assert_allclose(found["scores"]["mimic_mean"], means, rtol=1e-6)
     np.testing.assert_allclose(found["scores"]["mimic_last"], [seen[i, 1][0] for i in order], rtol=1e-6)
     first = make_case("mlp", seed=1)
     with torch.no_grad():
@@ -217,8 +217,8 @@ def test_a_run_of_visits_is_published_like_any_run(tmp_path: Path) -> None:
     samples = (Sample(i, f"id{i}", f"{i}.png", "abcde"[i % 5]) for i in range(6))
     dataset = create_dataset(workspace, "d", samples, list("abcde"), Source("folder", tmp_path), tmp_path)
     folder = workspace.runs_folder / "r"
-    facts = {"format": FORMAT, "run": "r", "dataset": "d", "created": "now", "samples": 6, "main": "mimic"}
-    facts |= {"signals": ["mimic", "margin_mean"], "config": {}, "outputs": list("abcde")}
+    facts = {"format": FORMAT, "run": "r", "dataset": "d", "created": "now", "samples": 6, "main": "mimic_mean"}
+    facts |= {"signals": ["mimic_mean", "margin_mean"], "config": {}, "outputs": list("abcde")}
     folder.mkdir(parents=True)
     write_json(folder / "run.json", facts)
     _, seen = record(folder)
@@ -226,11 +226,11 @@ def test_a_run_of_visits_is_published_like_any_run(tmp_path: Path) -> None:
     assert run.state == "published"
     assert run.counts == {"scored": 6, "not_scored": 0}
     with duckdb.connect(run.scores_file, read_only=True) as connection:
-        scores = connection.execute("SELECT sample, mimic FROM scores").fetchall()
+        scores = connection.execute("SELECT sample, mimic_mean FROM scores").fetchall()
         assert connection.execute("SELECT count(*) FROM visits").fetchall() == [(12,)]
         assert connection.execute("SELECT DISTINCT signal FROM bins ORDER BY 1").fetchall() == [
             ("margin_mean",),
-            ("mimic",),
+            ("mimic_mean",),
         ]
     means = {i: np.mean([seen[i, 0][0], seen[i, 1][0]]) for i in range(6)}
     assert [sample for sample, _ in scores] == sorted(means, key=means.get)
@@ -242,7 +242,7 @@ def test_nan_stays_nan_in_the_parts_and_is_null_in_the_tables(tmp_path: Path) ->
     recorder.add(Visit(0, 0, range(3), values, values, values))
     recorder.close()
     np.testing.assert_array_equal(read_visits(tmp_path).values[:, 0], values.numpy())
-    assert tables(tmp_path)["scores"]["mimic"].mask.tolist() == [False, False, True]
+    assert tables(tmp_path)["scores"]["mimic_mean"].mask.tolist() == [False, False, True]
 
 
 def test_an_exhausted_reference_is_kept_in_the_record(tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""The command that trains a model by Grad-Mimic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimic.cli.scoring import SCOPES, SPECS, absolute, json_file
+from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
+from mimic.workspace.layout import DEFAULT, Run, Workspace
+
+
+def train(
+    dataset: Annotated[str, typer.Argument(help="The data set's name.")],
+    model: Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")],
+    reference: Annotated[
+        str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
+    ],
+    start: Annotated[str | None, typer.Option(help="Checkpoint to start from; by default the model as built.")] = None,
+    scope: Annotated[str, typer.Option(help=f"Parameters that samples are scored by: {SCOPES}.")] = "last",
+    policy: Annotated[str, typer.Option(help="From scores to weights: softmax, clamp, top or uniform.")] = "softmax",
+    temperature: Annotated[float, typer.Option(help="Of softmax; lower focuses harder.")] = 1.0,
+    temperature_end: Annotated[
+        float | None, typer.Option(help="The temperature at the end, reached by the same factor each step.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of a batch, that policy top keeps.")] = 0.5,
+    variant: Annotated[
+        str, typer.Option(help="mimic, or cosine: the score over the length of the sample's own gradient.")
+    ] = "mimic",
+    parameters: Annotated[
+        str, typer.Option(help="Which get the weighted gradient: all, or those scored (the others the plain mean).")
+    ] = "all",
+    on_exhausted: Annotated[
+        str, typer.Option(help="Once the mean score is not positive any more: continue, uniform (weights) or stop.")
+    ] = "continue",
+    window: Annotated[int, typer.Option(help="Steps a mean score is taken over.")] = 50,
+    method: Annotated[str, typer.Option(help="How scopes beyond the last layer are scored.")] = "auto",
+    compare: Annotated[
+        str | None, typer.Option(help="uniform: train a second time with equal weights, to compare with.")
+    ] = None,
+    loss: Annotated[str, typer.Option(help="What is learnt: cross_entropy.")] = "cross_entropy",
+    label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
+    trainable: Annotated[
+        str, typer.Option(help="Parameters that are trained, a scope; last: a linear probe.")
+    ] = "full",
+    epochs: Annotated[int, typer.Option(min=1, help="How often every sample is visited.")] = 5,
+    batch_size: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 32,
+    optimizer: Annotated[str, typer.Option(help="adamw, adam or sgd.")] = "adamw",
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
+    weight_decay: Annotated[float | None, typer.Option(help="By default the optimizer's own.")] = None,
+    momentum: Annotated[float, typer.Option(help="Of sgd.")] = 0.9,
+    schedule: Annotated[str, typer.Option(help="Of the learning rate: constant, or cosine, down to 0.")] = "constant",
+    augment: Annotated[str, typer.Option(help="none, flip, or flip-crop (moved by up to an eighth).")] = "none",
+    precision: Annotated[str, typer.Option(help="Of the forward passes: fp32 or bf16.")] = "fp32",
+    seed: Annotated[int, typer.Option(min=0, help="Of order, augmentation, dropout and what is held back.")] = 0,
+    split: Annotated[
+        str | None, typer.Option(help="The split to train on; by default train where there is one; all: everything.")
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="The split to validate on, or none; by default the data set's own, else a part of --split."),
+    ] = None,
+    validation_share: Annotated[float, typer.Option(help="How large that part is.")] = 0.1,
+    limit: Annotated[int | None, typer.Option(min=2, help="Train on at most so many samples, spread evenly.")] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
+    ] = None,
+    preprocess: Annotated[
+        Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Train by Grad-Mimic. The same command again resumes an interrupted run, and finds a finished one."""
+    from mimic.runs.terminal import ProgressDisplay
+    from mimic.runs.train import manage
+    from mimic.runs.train.config import TrainConfig
+
+    config = TrainConfig.checked(
+        dataset=dataset,
+        model=model,
+        reference=absolute(reference),
+        start=absolute(start) if start else None,
+        label_smoothing=label_smoothing,
+        split=split,
+        limit=limit,
+        head=head,
+        preprocess=json_file(preprocess) if preprocess else None,
+        loss=loss,
+        scope=scope,
+        policy=policy,
+        temperature=temperature,
+        temperature_end=temperature_end,
+        share=share,
+        on_exhausted=on_exhausted,
+        window=window,
+        method=method,
+        variant=variant,
+        parameters=parameters,
+        compare=compare,
+        trainable=trainable,
+        epochs=epochs,
+        seed=seed,
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        schedule=schedule,
+        batch_size=batch_size,
+        precision=precision,
+        augment=augment,
+        validation=validation,
+        validation_share=validation_share,
+    )
+    with stopping(), ProgressDisplay(console(stderr=True)) as display:
+        run = manage.train(Workspace(workspace), config, device, threads, display)
+    if display.silent:
+        console(stderr=True).print(f"run {run.id} was there already: nothing was trained again")
+    print_summary(run)
+    print_training(run)
+
+
+def print_training(run: Run) -> None:
+    """What the arms came to, and where the models lie."""
+    from mimic.workspace.curves import read_curves
+
+    out, curves = console(), read_curves(run)
+    if run.facts["exhausted"]:
+        at, mean = run.facts["exhausted"]["step"], run.facts["exhausted"]["mean"]
+        out.print(
+            f"exhausted   at step {at}: the mean score was {mean:.3g}; the model has caught up with the reference"
+        )
+    for arm, file in run.facts["models"].items():
+        mine = curves[curves["arm"] == arm]
+        words = [
+            f"{split} {last['accuracy']:.1%} (loss {last['loss']:.4g})"
+            for split in ("train", "validation", "truth")
+            for last in mine[mine["split"] == split].tail(1).to_dict("records")
+        ]
+        out.print(f"{arm:<11} {', '.join(words)}")
+        out.print(f"            {run.folder / file}")
