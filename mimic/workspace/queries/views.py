@@ -1,0 +1,129 @@
+"""What a run's reference thinks of the given labels: log-probabilities of every class, as far as the run kept them.
+
+A run keeps the reference's three best classes and, as signal `ref_logprob`, the given label's own. What remains of the
+probability is spread over the other classes alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mimic.errors import MimicError
+from mimic.workspace.files import quoted
+from mimic.workspace.queries import given
+from mimic.workspace.queries.connection import Published, drawn, tables
+
+LIMIT = 50_000  # samples: more narrow no interval that somebody would notice
+_CELLS = 20_000_000  # samples × classes, likewise
+_RANKS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The reference's views of samples with a label.
+
+    Attributes:
+        samples: (N,) sample numbers, ascending.
+        labels: (N,) codes of the given labels in `names`.
+        log_probs: (N, K) float32, in nats.
+        names: the K classes: the data set's, then what else the reference knows.
+        right: (N,) 1 where the given label is known to be right, 0 where it is known to be wrong, −1 where nobody knows.
+        drawn_from: how many samples the run has, where these are a draw; None where they are all with a label.
+    """
+
+    samples: NDArray[np.int32]
+    labels: NDArray[np.int64]
+    log_probs: NDArray[np.float32]
+    names: tuple[str, ...]
+    right: NDArray[np.int8]
+    drawn_from: int | None
+
+
+def has_views(published: Published) -> bool:
+    """Whether the run kept what its reference predicts."""
+    with tables(published) as t:
+        return bool(t.rows(f"SELECT count(*) FROM (SELECT 1 FROM {t.predictions} LIMIT 1)")[0][0])
+
+
+def reference_views(published: Published) -> Views:
+    """The views of every scored sample with a label, or of a fixed draw of about `LIMIT`.
+
+    Raises:
+        MimicError: the run kept no predictions.
+    """
+    with tables(published) as t:
+        further = [row[0] for row in t.rows(f"SELECT DISTINCT label FROM {t.predictions}")]
+        if not further:
+            raise MimicError(
+                f"run {published.run} kept no predictions of its reference, so they cannot be compared with the labels:"
+                " use a run of `mimic score`"
+            )
+        names = (*published.classes, *sorted(set(further) - set(published.classes)))
+        share = min(LIMIT, _CELLS // len(names)) / max(published.size, 1)
+        codes = pa.table({"name": pa.array(names, pa.string()), "code": pa.array(range(len(names)), pa.int32())})
+        t.cursor.register("codes", codes)
+        own = f"c.{quoted('ref_logprob')}" if "ref_logprob" in published.signals else "NULL::FLOAT"
+        ranks = ", ".join(
+            f"max(k.code) FILTER (p.rank = {rank}) AS code_{rank}, max(p.logprob) FILTER (p.rank = {rank}) AS log_{rank}"
+            for rank in _RANKS
+        )
+        table = t.arrow(
+            f"SELECT s.sample, s.label_code AS label, {own} AS own, {given.wrong(published)} AS wrong, q.*"
+            f" FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample JOIN"
+            f" (SELECT p.sample AS seen, {ranks} FROM {t.predictions} p JOIN codes k ON k.name = p.label"
+            f"   WHERE {drawn('p.sample', share)} GROUP BY p.sample) q ON q.seen = c.sample"
+            f" WHERE {drawn('c.sample', share)} AND s.label_code IS NOT NULL ORDER BY s.sample"
+        )
+        t.cursor.unregister("codes")
+    labels = table["label"].to_numpy().astype(np.int64)
+    right = 1 - np.nan_to_num(table["wrong"].cast(pa.int8()).to_numpy(zero_copy_only=False).astype(float), nan=2.0)
+    return Views(
+        samples=table["sample"].to_numpy(),
+        labels=labels,
+        log_probs=_log_probs(table, labels, len(names)),
+        names=names,
+        right=right.astype(np.int8),
+        drawn_from=published.size if share < 1 else None,
+    )
+
+
+def groups(published: Published, column: str, samples: NDArray[np.int32]) -> NDArray[np.object_]:
+    """A further column's value of each of some samples, as text; None where there is none.
+
+    Raises:
+        MimicError: the data set has no such column.
+    """
+    if column not in (*published.columns, "split"):
+        known = ", ".join((*published.columns, "split"))
+        raise MimicError(f"data set {published.dataset} has no column {column!r}: it has {known}")
+    with tables(published) as t:
+        t.cursor.register("wanted", pa.table({"number": samples}))
+        found = t.arrow(
+            f"SELECT s.{quoted(column)}::VARCHAR AS value FROM wanted w JOIN {t.samples} s ON s.rowid = w.number"
+            " ORDER BY w.number"
+        )
+        t.cursor.unregister("wanted")
+    return np.array([*found["value"].to_pylist(), None], dtype=object)[:-1]
+
+
+def _log_probs(table: pa.Table, labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    n = len(labels)
+    rows = np.arange(n)
+    probabilities = np.full((n, classes), np.nan)
+    for rank in _RANKS:
+        codes = table[f"code_{rank}"].to_numpy(zero_copy_only=False).astype(float)
+        logs = table[f"log_{rank}"].to_numpy(zero_copy_only=False).astype(float)
+        has = ~np.isnan(codes) & ~np.isnan(logs)
+        probabilities[rows[has], codes[has].astype(int)] = np.exp(logs[has])
+    own = table["own"].to_numpy(zero_copy_only=False).astype(float)
+    has = ~np.isnan(own)
+    probabilities[rows[has], labels[has]] = np.exp(own[has])
+    unknown = np.isnan(probabilities)
+    rest = np.maximum(1 - np.where(unknown, 0, probabilities).sum(axis=1), 1e-9)
+    spread = (rest / np.maximum(unknown.sum(axis=1), 1))[:, None]
+    logs = np.log(np.maximum(np.where(unknown, spread, probabilities), 1e-30))
+    return np.asarray(logs, dtype=np.float32)
