@@ -12,6 +12,7 @@ Ties keep: a sample is dropped only if more speaks for dropping it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ Floats = NDArray[np.floating[Any]]
 
 _EPSILON = 1e-10
 _MOST_IN_A_CODE = 39  # 3³⁹ < 2⁶³
+_MOST_COUNTED = 3**13  # codes that are counted rather than sorted
 
 
 def majority(votes: NDArray[np.int8]) -> Votes:
@@ -45,10 +47,15 @@ def weighted(votes: NDArray[np.int8], weights: Floats) -> Votes:
     """
     if weights.shape != votes.shape[1:] or not (weights >= 0).all():
         raise MimicError(f"weights must be {votes.shape[1]} numbers of at least 0, one a voter")
+    lead, known = np.zeros(len(votes)), np.zeros(len(votes), dtype=np.bool_)
+    for voter, weight in enumerate(weights):  # one at a time: a matrix of floats of ten million samples is too much
+        column = votes[:, voter]
+        lead += weight * (column == KEEP)
+        lead -= weight * (column == DROP)
+        known |= column != ABSTAIN
     # a sum of float weights may miss 0 by rounding, so a tie is what comes this close to one
-    lead = (votes == KEEP) @ weights - (votes == DROP) @ weights
     kept = lead >= -1e-9 * weights.sum()
-    return _answer(kept, (votes != ABSTAIN).any(axis=1), f"dropped by most of {votes.shape[1]} voters")
+    return _answer(kept, known, f"dropped by most of {votes.shape[1]} voters")
 
 
 @dataclass(frozen=True)
@@ -118,30 +125,67 @@ def dawid_skene(votes: NDArray[np.int8], rounds: int = 200, tolerance: float = 1
 
 
 def mean_score(visits: Floats) -> NDArray[np.float64]:
-    """(N,), the mean over the visits that a sample has; NaN without any."""
-    known = ~np.isnan(visits)
-    counts = known.sum(axis=1)
-    sums = np.where(known, visits, 0).sum(axis=1, dtype=np.float64)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    """(N,), the mean over the visits, or signals, (N, V), in which a sample has a value; NaN without any."""
+    return mean_of(visits.T)
 
 
 def mean_normal_score(visits: Floats) -> NDArray[np.float64]:
-    """(N,), the mean of the normal scores: each visit (or signal) counts by its ranks, whatever its unit.
+    """(N,), the mean of the normal scores: each visit (or signal) counts by its ranks, whatever its unit."""
+    return mean_of(normal_scores(column) for column in visits.T)
 
-    A value of average rank r among n becomes the normal distribution's quantile at (r − ½) / n. NaN without any value.
+
+def mean_of(columns: Iterable[Floats]) -> NDArray[np.float64]:
+    """`mean_score` of columns of (N,) that need not all be in memory at once.
+
+    Raises:
+        MimicError: there are no columns.
     """
-    from scipy.stats import norm, rankdata
+    total: NDArray[np.float64] | None = None
+    for column in columns:
+        if total is None:
+            total, counts = np.zeros(len(column)), np.zeros(len(column), dtype=np.int32)
+        known = ~np.isnan(column)
+        np.add(total, column, out=total, where=known)
+        counts += known
+    if total is None:
+        raise MimicError("there is nothing to take the mean of: name signals, or a run that recorded visits")
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
-    scores = np.full(visits.shape, np.nan)
-    for column in range(visits.shape[1]):
-        known = ~np.isnan(visits[:, column])
-        values = visits[known, column]
-        scores[known, column] = norm.ppf((rankdata(values) - 0.5) / max(len(values), 1))
-    return mean_score(scores)
+
+def ranks(column: Floats) -> NDArray[np.float32]:
+    """(N,), each value's place among those that are there, in (0, 1): (r − ½) / n of its average rank r; NaN stays."""
+    return _turned(column, lambda places: places)
+
+
+def normal_scores(column: Floats) -> NDArray[np.float32]:
+    """(N,), the normal distribution's quantiles at `ranks`: what is left of a signal without its unit and shape."""
+    from scipy.special import ndtri
+
+    return _turned(column, ndtri)
+
+
+def _turned(column: Floats, turn: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float32]:
+    """A function of each value's place; in float64 up to there, or the best of ten million would be at 1."""
+    found = np.full(len(column), np.nan, dtype=np.float32)
+    known = np.flatnonzero(~np.isnan(column))
+    if not len(known):
+        return found
+    order = known[np.argsort(column[known], kind="stable")]
+    values = column[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    sizes = np.diff(np.append(starts, len(values)))
+    # ties share the mean of their ranks, which go from start + 1 to start + size
+    places = (starts + (sizes + 1) / 2 - 0.5) / len(values)
+    found[order] = np.repeat(turn(places).astype(np.float32), sizes)
+    return found
 
 
 def diagnose(
-    votes: NDArray[np.int8], names: list[str], model: LabelModel, good: NDArray[np.bool_] | None = None
+    votes: NDArray[np.int8],
+    names: Sequence[str],
+    model: LabelModel,
+    good: NDArray[np.bool_] | None = None,
+    known: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """A row a voter, as weak supervision tells it.
 
@@ -149,32 +193,44 @@ def diagnose(
         votes: (N, V).
         names: V of them.
         model: for the estimated accuracies.
-        good: (N,), which samples are truly good, where that is known.
+        good: (N,), which samples are truly good, where anybody knows.
+        known: (N,), of which samples that is known; by default of all.
 
     Returns:
         voter; coverage: share of samples it votes on; keeps: share of its votes that keep; overlap: share of samples it
         votes on with another; conflict: share of samples where another one says otherwise; estimated: its accuracy by
         the label model; accuracy: against the truth, NaN where that is unknown.
     """
-    voted = votes != ABSTAIN
-    keeps, drops = (votes == KEEP).sum(axis=1), (votes == DROP).sum(axis=1)
-    against = np.where(votes == KEEP, drops[:, None], keeps[:, None])
-    cast = voted.sum(axis=0)
+    # everything here depends on a sample's row of votes only, and millions of samples share few
+    patterns, place, counts = _patterns(votes)
+    voted = patterns != ABSTAIN
+    keeps, drops = (patterns == KEEP).sum(axis=1), (patterns == DROP).sum(axis=1)
+    against = np.where(patterns == KEEP, drops[:, None], keeps[:, None])
+    cast = counts @ voted
     right = np.full(len(names), np.nan)
-    if good is not None and len(good):
-        agree = (voted & ((votes == KEEP) == good[:, None])).sum(axis=0)
-        right = np.where(cast > 0, agree / np.maximum(cast, 1), np.nan)
+    if good is not None:
+        judged = np.ones(len(votes), dtype=np.bool_) if known is None else known
+        goods, bads = (
+            np.bincount(place[judged & side], minlength=len(patterns)).astype(np.float64) for side in (good, ~good)
+        )
+        agree = goods @ (patterns == KEEP) + bads @ (patterns == DROP)
+        right = _ratio(agree, (goods + bads) @ voted)
+    everybody = counts.sum()
     return pd.DataFrame(
         {
             "voter": names,
-            "coverage": voted.mean(axis=0),
-            "keeps": np.where(cast > 0, (votes == KEEP).sum(axis=0) / np.maximum(cast, 1), np.nan),
-            "overlap": (voted & (voted.sum(axis=1) > 1)[:, None]).mean(axis=0),
-            "conflict": (voted & (against > 0)).mean(axis=0),
+            "coverage": cast / everybody,
+            "keeps": _ratio(counts @ (patterns == KEEP), cast),
+            "overlap": counts @ (voted & (voted.sum(axis=1) > 1)[:, None]) / everybody,
+            "conflict": counts @ (voted & (against > 0)) / everybody,
             "estimated": model.accuracies,
             "accuracy": right,
         }
     )
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _answer(kept: NDArray[np.bool_], known: NDArray[np.bool_], reason: str) -> Votes:
@@ -186,6 +242,16 @@ def _patterns(votes: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int
     voters = votes.shape[1]
     if voters > _MOST_IN_A_CODE:
         return votes, np.arange(len(votes)), np.ones(len(votes))
-    codes = (votes.astype(np.int64) + 1) @ (3 ** np.arange(voters, dtype=np.int64))
+    codes = np.zeros(len(votes), dtype=np.int64)
+    for voter in reversed(range(voters)):
+        codes *= 3
+        codes += votes[:, voter] + 1
+    if 3**voters <= _MOST_COUNTED:  # counting is many times faster than sorting
+        every = np.bincount(codes, minlength=3**voters)
+        present = np.flatnonzero(every)
+        where = np.zeros(3**voters, dtype=np.intp)
+        where[present] = np.arange(len(present))
+        rows = present[:, None] // 3 ** np.arange(voters) % 3 - 1
+        return rows.astype(np.int8), where[codes], every[present].astype(np.float64)
     _, first, place, counts = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
     return votes[first], place, counts.astype(np.float64)

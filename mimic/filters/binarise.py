@@ -12,7 +12,7 @@ Scores without a value are NaN and abstain. Ties are never split.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from mimic.data import ABSTAIN, DROP, KEEP, Votes
 from mimic.errors import MimicError
-from mimic.filters.rules import threshold_keeping
 
 # A mixture is fitted to so many evenly spaced quantiles at most: more change nothing but the time.
 _POINTS = 20_000
@@ -105,7 +104,7 @@ def top_share(scores: Floats, share: float = 0.8) -> Line:
     """
     if not 0 < share <= 1:
         raise MimicError(f"share is {share}: it must be above 0 and at most 1")
-    count = math.ceil(share * np.count_nonzero(~np.isnan(scores)) - 1e-9)
+    count = count_of(share, int(np.count_nonzero(~np.isnan(scores))))
     return Line(threshold_keeping(scores.astype(np.float32), count), f"not in the top {share:.4g}")
 
 
@@ -166,6 +165,36 @@ BINARISERS: dict[str, Callable[..., Line]] = {
 }
 
 
+def count_of(share: float, scored: int) -> int:
+    """How many of the scored samples the best share of them is, rounded up."""
+    return math.ceil(share * scored - 1e-6)  # .85 · 10⁷ may come out a billionth too high
+
+
+def threshold_keeping(scores: NDArray[np.float32], count: int) -> float:
+    """The highest line that keeps at least `count` scored samples (more only where ties meet the line).
+
+    Args:
+        scores: (N,) higher is better, NaN = not scored.
+        count: 0 … number of scored samples; beyond it everything is kept.
+
+    Returns:
+        The count-th highest score; for 0 the next float32 above the highest one.
+
+    Raises:
+        MimicError: no sample has a score.
+    """
+    return line_in(np.sort(scores[~np.isnan(scores)]), count)
+
+
+def line_in(rising: NDArray[np.float32], count: int) -> float:
+    """The same from the scores that are there, sorted."""
+    if not rising.size:
+        raise MimicError("No sample has a score, so no threshold separates anything.")
+    if count <= 0:
+        return float(np.nextafter(rising[-1], np.float32(np.inf)))
+    return float(rising[max(rising.size - count, 0)])
+
+
 def binarise(visits: Floats, draw: Callable[[Floats], Line]) -> NDArray[np.int8]:
     """The votes of every visit, each by a line of its own.
 
@@ -176,12 +205,19 @@ def binarise(visits: Floats, draw: Callable[[Floats], Line]) -> NDArray[np.int8]
     Returns:
         (N, V) of KEEP, DROP, ABSTAIN.
     """
-    votes = np.full(visits.shape, ABSTAIN, dtype=np.int8)
-    for visit in range(visits.shape[1]):
-        column = visits[:, visit]
-        if not np.isnan(column).all():
-            votes[:, visit] = draw(column).votes(column).votes
-    return votes
+    return side_by_side(votes_of(column, draw) for column in visits.T)
+
+
+def votes_of(scores: Floats, draw: Callable[[Floats], Line]) -> NDArray[np.int8]:
+    """(N,), the votes of one visit by a line of its own; without any score it abstains altogether."""
+    if np.isnan(scores).all():
+        return np.full(len(scores), ABSTAIN, dtype=np.int8)
+    return draw(scores).votes(scores).votes
+
+
+def side_by_side(votes: Iterable[NDArray[np.int8]]) -> NDArray[np.int8]:
+    """Votes of (N,) each as (N, V), a voter's together in memory."""
+    return np.stack(list(votes)).T
 
 
 def _scored(scores: Floats) -> NDArray[np.float64]:

@@ -9,7 +9,16 @@ from sklearn.mixture import GaussianMixture
 
 from mimic.data import ABSTAIN, DROP, KEEP
 from mimic.errors import MimicError
-from mimic.filters.binarise import BINARISERS, binarise, fit_mixture, fixed, mixture, top_share, two_means
+from mimic.filters.binarise import (
+    BINARISERS,
+    binarise,
+    fit_mixture,
+    fixed,
+    mixture,
+    threshold_keeping,
+    top_share,
+    two_means,
+)
 
 SCORES = st.lists(st.floats(-100, 100, width=32) | st.just(math.nan), min_size=1, max_size=30).map(
     lambda values: np.array(values, dtype=np.float32)
@@ -100,3 +109,18 @@ def test_every_visit_has_its_own_line() -> None:
     assert votes[0].tolist() == [ABSTAIN, DROP, ABSTAIN]
     assert (votes[:, 2] == ABSTAIN).all()
     assert (binarise(visits, partial(fixed, threshold=-100.0))[:, 1] == KEEP).all()
+
+
+@given(SCORES, st.integers(0, 60))
+def test_the_line_for_a_count_is_the_highest_that_keeps_it(scores: np.ndarray, count: int) -> None:
+    scored = scores[~np.isnan(scores)]
+    if not scored.size:
+        with pytest.raises(MimicError, match="No sample has a score"):
+            threshold_keeping(scores, count)
+        return
+    line = threshold_keeping(scores, count)
+    kept = (scored >= line).sum()
+    assert kept >= min(count, scored.size)
+    assert (scored > line).sum() < max(count, 1)  # any higher line would keep too few
+    if count == 0:
+        assert kept == 0

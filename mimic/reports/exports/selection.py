@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mimic import __version__
 from mimic.errors import MimicError
-from mimic.filters.rules import ThresholdRule
+from mimic.filters.signal_rules import ThresholdRule
 from mimic.workspace.queries import export
 from mimic.workspace.queries.connection import Published
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mimic.errors import MimicError
-from mimic.filters.rules import ThresholdRule
+from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
 from mimic.reports.exports.registry import FORMATS

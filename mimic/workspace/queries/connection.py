@@ -111,7 +111,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Tables:
-    """A cursor, and how its SQL calls the tables of a published run."""
+    """A cursor, and how its SQL calls the tables of a published run; `visits` and `curves` only a training run has."""
 
     cursor: duckdb.DuckDBPyConnection
     scores: str
@@ -119,7 +119,15 @@ class Tables:
     predictions: str
     failures: str
     run: str
+    visits: str
+    curves: str
     samples: str
+
+    def has(self, table: str) -> bool:
+        """Whether the run has that table, named as here."""
+        database, _, name = table.partition(".")
+        sql = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
+        return bool(self.rows(sql, [database, name])[0][0])
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """The answer as tuples, drained."""
@@ -145,7 +153,8 @@ class Tables:
 def tables(published: Published) -> Iterator[Tables]:
     """A cursor over a published run, closed at the end. Safe to use from many threads, one cursor each."""
     scores, samples = _attach(published.scores_file), _attach(published.samples_file)
-    names = {name: f"{scores}.{name}" for name in ("scores", "bins", "predictions", "failures", "run")}
+    of_run = ("scores", "bins", "predictions", "failures", "run", "visits", "curves")
+    names = {name: f"{scores}.{name}" for name in of_run}
     with cursor() as own:
         yield Tables(own, **names, samples=f"{samples}.samples")
 

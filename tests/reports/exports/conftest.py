@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mimic.data import Sample
-from mimic.filters.rules import ThresholdRule
+from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports.exports import Selection
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.files import write_json

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mimic.errors import MimicError
-from mimic.filters.rules import ThresholdRule
+from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports.exports import FORMATS, Options, Selection, export_bytes, write_export
 
 

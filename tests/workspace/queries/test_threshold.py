@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimic.errors import MimicError
-from mimic.filters.rules import threshold_keeping
+from mimic.filters.binarise import threshold_keeping
 from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, score_at_rank, truth_at
 
 LINES = st.one_of(st.floats(-6, 6), st.floats(-3, 3).map(lambda x: round(x, 1)), st.just(float("-inf")))

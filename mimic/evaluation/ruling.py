@@ -1,0 +1,144 @@
+"""What a rule does to a data set: how many it keeps, how well it finds what is wrong, and what its voters are worth.
+
+Also what names in an expression mean there, and the rule that is tried where nobody gave one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimic.data import DROP, KEEP
+from mimic.errors import MimicError
+from mimic.filters.expression import Scope
+from mimic.filters.mean_rules import Draw, VisitsRule
+from mimic.filters.rule import Column, Rule
+from mimic.filters.rules import MinusRule, read_rule
+from mimic.filters.signal_rules import Best, ShareRule, SplitRule
+from mimic.workspace.filters import load_filter
+from mimic.workspace.queries.dense import Dense, Truth
+from mimic.workspace.queries.threshold import TruthAtLine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLIP = ("clip", "clip_b32", "clip_l14", "clip_b32_similarity_score", "clip_l14_similarity_score", "similarity")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Samples of the rule's runs; exact. One not scored is counted apart, whatever becomes of it."""
+
+    kept: int
+    dropped: int
+    not_scored: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As a named filter holds them."""
+        return {"kept": self.kept, "dropped": self.dropped, "not_scored": self.not_scored}
+
+
+def outcome(rule: Rule, table: Dense) -> Outcome:
+    """How many samples the rule keeps, drops and says nothing about, of those that its runs are about.
+
+    Raises:
+        MimicError: a run or signal is gone, or holds no score to draw a line by.
+    """
+    votes, inside = rule.opinions(table), table.inside(rule.runs)
+    kept, dropped = (int(np.count_nonzero((votes == side) & inside)) for side in (KEEP, DROP))
+    return Outcome(kept, dropped, int(np.count_nonzero(inside)) - kept - dropped)
+
+
+def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:
+    """Right and wrong samples on each side of the rule, of those that are known and that it votes on; exact."""
+    votes = rule.votes(table).votes
+    dropped, kept, right = votes == DROP, votes == KEEP, truth.known & ~truth.wrong
+    return TruthAtLine(
+        wrong_dropped=int(np.count_nonzero(truth.wrong & dropped)),
+        wrong_kept=int(np.count_nonzero(truth.wrong & kept)),
+        right_dropped=int(np.count_nonzero(right & dropped)),
+        right_kept=int(np.count_nonzero(right & kept)),
+        sampled=False,
+    )
+
+
+def verdicts(table: Dense, decided: pa.Table) -> Truth | None:
+    """People's decisions as a truth: kept ones are right, dropped and relabelled ones wrong. None without any.
+
+    Args:
+        decided: columns sample and action, as `Decisions.decided` gives them.
+    """
+    if not decided.num_rows:
+        return None
+    known, wrong = np.zeros(table.size, dtype=np.bool_), np.zeros(table.size, dtype=np.bool_)
+    samples = decided["sample"].to_numpy()
+    known[samples] = True
+    wrong[samples] = np.array([action != "keep" for action in decided["action"].to_pylist()])
+    return Truth(known, wrong)
+
+
+def default_rule(table: Dense, run: str) -> Rule:
+    """What is tried where nobody gave a rule; no truth is asked.
+
+    A run that recorded visits: each visit cut where the lower of two distributions gives way to the higher (or not at
+    all, if one describes it), and the majority of the visits. Any other run: the same cut of its main signal.
+    """
+    if table.visits_of(run):
+        return VisitsRule(run=run, measure="score", draw=Draw(by="mixture"))
+    return SplitRule(run=run, signal=table.published(run).main, by="mixture")
+
+
+def ready_made(table: Dense) -> dict[str, Rule]:
+    """Rules worth trying on this data set, by what they are called: those whose signals are there."""
+    found: dict[str, Rule] = {}
+    there = {column.signal: column for column in columns_of(table)}
+    clip = next((there[name] for name in CLIP if name in there), None)
+    if clip is not None and "mimic" in there:
+        found["CLIP top 30 % minus Mimic bottom 15 %"] = MinusRule(
+            of=ShareRule(**clip.model_dump(), best=Best(share=0.3)),
+            without=ShareRule(**there["mimic"].model_dump(), side="bottom", best=Best(share=0.15)),
+        )
+    return found
+
+
+def columns_of(table: Dense) -> list[Column]:
+    """Every signal of the data set's published runs; of those of one name in several runs, all."""
+    runs = [run for run in table.workspace.runs(table.dataset.name) if run.state == "published"]
+    return [Column(run=run.id, signal=signal) for run in reversed(runs) for signal in run.signals]
+
+
+def scope(table: Dense, run: str | None = None) -> Scope:
+    """What names mean in an expression about this data set.
+
+    Args:
+        run: whose signals go without its name; other signals do too, where only one run has them.
+    """
+
+    def column(named: str | None, signal: str) -> Column:
+        if named is None:
+            named = _run_with(table, signal, run)
+        table.published(named).column(signal)
+        return Column(run=named, signal=signal)
+
+    def saved(name: str) -> Rule:
+        found = load_filter(table.workspace, name)
+        if found.dataset != table.dataset.name:
+            raise MimicError(f"the filter {name!r} decides about {found.dataset}, not about {table.dataset.name}")
+        return read_rule(found.rule)
+
+    return Scope(column, lambda name: table.published(name).run, saved)
+
+
+def _run_with(table: Dense, signal: str, run: str | None) -> str:
+    if run is not None and signal in table.published(run).signals:
+        return run
+    having = [column.run for column in columns_of(table) if column.signal == signal]
+    if len(having) == 1:
+        return having[0]
+    if having:
+        raise MimicError(f"{len(having)} runs have a signal {signal!r}: write RUN:{signal}, e.g. {having[-1]}:{signal}")
+    known = ", ".join(dict.fromkeys(column.signal for column in columns_of(table)))
+    raise MimicError(f"no run of data set {table.dataset.name} has a signal {signal!r}: there are {known}")
