@@ -29,12 +29,13 @@ def import_(
     splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
     out = console()
     out.print(
-        f"data set {made.name}: {made.size:,} samples, {len(made.classes):,} classes"
+        f"data set {made.name}: {made.size:,} samples, "
+        + ("with captions" if made.task == "captions" else f"{len(made.classes):,} classes")
         + (f", splits {splits}" if splits else "")
         + (", truth known" if made.has_truth else "")
     )
-    if listing.skipped:
-        out.print(f"left out {len(listing.skipped):,} files that are no images by name, e.g. {listing.skipped[0]}")
+    for what, (count, example) in listing.found.counts.items():
+        out.print(f"found {count:,} {what}, e.g. {example}")
 
 
 def relocate(

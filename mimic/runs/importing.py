@@ -34,5 +34,7 @@ def import_dataset(
     check_name("data set", name)
     listing = open_source(path, root, classes)
     source = Source(listing.kind, listing.path)
-    dataset = create_dataset(workspace, name, listing.samples(), listing.classes, source, listing.root, listing.columns)
+    dataset = create_dataset(
+        workspace, name, listing.samples(), listing.classes, source, listing.root, listing.columns, listing.task
+    )
     return dataset, listing

@@ -12,7 +12,7 @@ from pathlib import Path
 from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.images import SUFFIXES
-from mimic.sources.listing import Listing, Root, class_order
+from mimic.sources.listing import Found, Listing, Root, class_order
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 
@@ -31,7 +31,7 @@ def read_folder(path: Path, root: Path | None = None, classes: list[str] | None 
     if not path.exists():
         raise MimicError(f"{path} does not exist: give a class-folder tree or a manifest (CSV, JSONL, Parquet)")
     allowed = Root(root or path)
-    skipped: list[str] = []
+    skipped = Found()
     found = [
         Sample(number, relative, relative, label=label, split=split)
         for number, (relative, label, split) in enumerate(_images(path.resolve(), allowed, skipped))
@@ -42,10 +42,10 @@ def read_folder(path: Path, root: Path | None = None, classes: list[str] | None 
             f"with one of the endings {', '.join(sorted(SUFFIXES))}"
         )
     names = classes or class_order(sample.label for sample in found if sample.label is not None)
-    return Listing("folder", path.resolve(), allowed.path, names, lambda: iter(found), skipped=skipped)
+    return Listing("folder", path.resolve(), allowed.path, names, lambda: iter(found), found=skipped)
 
 
-def _images(top: Path, allowed: Root, skipped: list[str]) -> Iterator[tuple[str, str, str | None]]:
+def _images(top: Path, allowed: Root, skipped: Found) -> Iterator[tuple[str, str, str | None]]:
     """(path relative to the root, class, split) of every image, in order; other files are noted in `skipped`."""
     folders = [entry for entry in _sorted(top) if entry.is_dir() and not entry.name.startswith(".")]
     by_split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
@@ -56,7 +56,7 @@ def _images(top: Path, allowed: Root, skipped: list[str]) -> Iterator[tuple[str,
                 if Path(file).suffix.lower() in SUFFIXES:
                     yield allowed.relative(file), place.name, split
                 else:
-                    skipped.append(file)
+                    skipped.add("files that are no images by name", file)
 
 
 def _class_folders(split: os.DirEntry[str]) -> list[os.DirEntry[str]]:

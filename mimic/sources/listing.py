@@ -14,8 +14,25 @@ from typing import Literal
 
 import pyarrow as pa
 
-from mimic.data import Sample
+from mimic.data import Sample, Task
 from mimic.errors import MimicError
+
+Kind = Literal["folder", "manifest", "shards", "metadata"]
+
+
+@dataclass
+class Found:
+    """What a source left out, or found to be odd, while its samples were read.
+
+    Attributes:
+        counts: what it was → how many, and the first of them, fit for a terminal.
+    """
+
+    counts: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, what: str, example: str) -> None:
+        count, first = self.counts.get(what, (0, "".join(c if c.isprintable() else "\ufffd" for c in example[:200])))
+        self.counts[what] = (count + 1, first)
 
 
 @dataclass(frozen=True)
@@ -29,16 +46,18 @@ class Listing:
         classes: class names in the order of their codes.
         samples: gives the samples, numbered from 0, each time it is called.
         columns: further columns of each sample, with their types.
-        skipped: files in a folder that are no image by their name.
+        task: what is judged of them.
+        found: what was left out or odd; complete once the samples have been read.
     """
 
-    kind: Literal["folder", "manifest"]
+    kind: Kind
     path: Path
     root: Path
     classes: list[str]
     samples: Callable[[], Iterator[Sample]]
     columns: dict[str, pa.DataType] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
+    task: Task = "labels"
+    found: Found = field(default_factory=Found)
 
 
 def class_order(labels: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -42,7 +42,7 @@ _JSON = json.JSONEncoder(default=str)
 class Source:
     """Where a data set was imported from: kept for people, never read again."""
 
-    kind: Literal["folder", "manifest"]
+    kind: str
     path: Path
 
 
@@ -119,21 +119,26 @@ class Inputs:
         paths: their N files, relative to the root.
         codes: (N,) int32, class codes of the given labels; −1 where a sample has no label.
         captions: their N captions, None where a sample has none; empty in a data set of labels.
+        ids: their N ids.
     """
 
     numbers: NDArray[np.int32]
     paths: list[str]
     codes: NDArray[np.int32]
     captions: list[str | None] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
 
 
-def read_inputs(dataset: Dataset, numbers: NDArray[np.int32]) -> Inputs:
-    """Paths, given labels and captions of some samples, in the order of their (ascending) numbers.
+def read_inputs(dataset: Dataset, numbers: NDArray[np.int32], images: bool = True) -> Inputs:
+    """Paths, given labels, captions and ids of some samples, in the order of their (ascending) numbers.
+
+    Args:
+        images: whether the images will be read.
 
     Raises:
-        MimicError: the data set has no images.
+        MimicError: the images are wanted and the data set has none.
     """
-    if not dataset.has_images:
+    if images and not dataset.has_images:
         raise MimicError(
             f"data set {dataset.name!r} has no images, only captions and columns: import its images' shards to score it"
         )
@@ -141,11 +146,12 @@ def read_inputs(dataset: Dataset, numbers: NDArray[np.int32]) -> Inputs:
     with reading(dataset.samples_file) as connection:
         connection.register("wanted", pa.table({"number": numbers}))
         table = connection.sql(
-            f"SELECT s.path, coalesce(s.label_code, -1) AS code{caption}"
+            f"SELECT s.id, s.path, coalesce(s.label_code, -1) AS code{caption}"
             " FROM samples s JOIN wanted w ON s.rowid = w.number ORDER BY s.rowid"
         ).to_arrow_table()
     captions = table["caption"].to_pylist() if caption else []
-    return Inputs(numbers, table["path"].to_pylist(), table["code"].to_numpy().astype(np.int32), captions)
+    codes = table["code"].to_numpy().astype(np.int32)
+    return Inputs(numbers, table["path"].to_pylist(), codes, captions, table["id"].to_pylist())
 
 
 def label_codes(dataset: Dataset) -> NDArray[np.int32]:

@@ -36,7 +36,8 @@ def test_labels_are_folder_names_and_paths_are_relative(tmp_path: Path) -> None:
         (2, "dog/b.PNG", "dog/b.PNG", "dog", None),
     ]
     assert listing.classes == ["cat", "dog"]
-    assert [Path(file).name for file in listing.skipped] == ["notes.txt"]
+    ((count, example),) = listing.found.counts.values()
+    assert (count, Path(example).name) == (1, "notes.txt")
 
 
 def test_a_tree_of_splits_has_its_classes_one_level_lower(tmp_path: Path) -> None:
