@@ -1,10 +1,11 @@
-"""Is this reference fit to judge these labels? Numbers of a finished run → Good, Weak or Do not use, in one sentence.
+"""Is this reference fit to judge these labels or captions? A finished run → Good, Weak or Do not use, in one sentence.
 
 Two things must hold. The reference lies downhill: the mean Mimic Score, which is the slope of the mean loss towards it,
 is above 0 with its whole 95 % interval. And the reference knows the labels: it agrees with more of them than the start
 does, and than always saying the commonest class does, by more than chance (the same samples are compared, so the
-standard error is the paired one). The first alone would pass half of all random directions: on thousands of samples any
-slope is significant, and the sign is a coin's.
+standard error is the paired one). To agree with a caption is to find it for its image among those of the batch, and
+there is no commonest one. The first alone would pass half of all random directions: on thousands of samples any slope
+is significant, and the sign is a coin's.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class ReferenceCheck:
         reference_agreement: share of given labels that the reference predicts.
         start_agreement, majority_agreement: the same for the start and for always saying the commonest label.
         majority_code: the commonest given label's class code.
+            Both are None for captions.
     """
 
     verdict: Verdict
@@ -77,8 +79,8 @@ class ReferenceCheck:
     gradient_samples: int
     reference_agreement: float
     start_agreement: float
-    majority_agreement: float
-    majority_code: int
+    majority_agreement: float | None
+    majority_code: int | None
 
     def facts(self) -> dict[str, Any]:
         """Every field, as JSON takes it."""
@@ -98,7 +100,7 @@ def check_reference(
     scores: NDArray[np.float32],
     reference_agrees: NDArray[np.bool_],
     start_agrees: NDArray[np.bool_],
-    labels: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]] | None,
     norm: float,
     gradient: Gradient | None = None,
 ) -> ReferenceCheck:
@@ -108,7 +110,7 @@ def check_reference(
         scores: (N,) Mimic Scores of the samples that were scored, N ≥ 2.
         reference_agrees: (N,) whether the reference's prediction is the given label.
         start_agrees: (N,) the same for the start.
-        labels: (N,) class codes of the given labels, ≥ 0.
+        labels: (N,) class codes of the given labels, ≥ 0; None for captions.
         norm: ‖v‖ over the run's scope.
         gradient: the mean gradient's facts, where they were measured.
 
@@ -118,14 +120,13 @@ def check_reference(
     count = len(scores)
     mean = float(scores.mean(dtype=np.float64))
     half = _Z * float(scores.std(dtype=np.float64, ddof=1)) / math.sqrt(count)
-    majority = int(np.bincount(labels).argmax())
-    leads = [
-        _lead("start", reference_agrees, start_agrees),
-        _lead("majority class", reference_agrees, labels == majority),
-    ]
+    leads = [_lead("start", reference_agrees, start_agrees)]
+    majority = None if labels is None else int(np.bincount(labels).argmax())
+    if labels is not None:
+        leads.append(_lead("majority class", reference_agrees, labels == majority))
     agreement = float(reference_agrees.mean())
     weakest = min(leads, key=lambda lead: lead.beyond_chance)
-    verdict, sentence = _judge(mean, half, agreement, weakest, count)
+    verdict, sentence = _judge(mean, half, agreement, weakest, count, "captions" if labels is None else "labels")
     return ReferenceCheck(
         verdict=verdict,
         sentence=sentence,
@@ -140,7 +141,7 @@ def check_reference(
         gradient_samples=gradient.samples if gradient else 0,
         reference_agreement=agreement,
         start_agreement=leads[0].agreement,
-        majority_agreement=leads[1].agreement,
+        majority_agreement=leads[1].agreement if len(leads) > 1 else None,
         majority_code=majority,
     )
 
@@ -151,9 +152,9 @@ def _lead(over: Literal["start", "majority class"], reference: NDArray[np.bool_]
     return Lead(over, float(other.mean()), float(difference.mean(dtype=np.float64)), error)
 
 
-def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int) -> tuple[Verdict, str]:
+def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int, given: str) -> tuple[Verdict, str]:
     """The verdict, and the sentence that gives its reason."""
-    agrees = f"it agrees with {agreement:.1%} of the given labels, the {weakest.over} with {weakest.agreement:.1%}"
+    agrees = f"it agrees with {agreement:.1%} of the given {given}, the {weakest.over} with {weakest.agreement:.1%}"
     if mean + half < 0:
         return "Do not use", f"The reference lies uphill: the mean score is {mean:.3g} ± {half:.2g}, below 0."
     if mean - half <= 0:
@@ -162,10 +163,10 @@ def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int
             ", an interval that holds 0. More samples may settle it."
         )
     if weakest.beyond_chance <= 0:
-        return "Do not use", f"The reference knows the labels no better than without it: {agrees}."
+        return "Do not use", f"The reference knows the {given} no better than without it: {agrees}."
     if weakest.beyond_chance < GOOD_LEAD:
         return "Weak", (
-            f"The reference lies downhill but knows the labels little better: {agrees}. "
+            f"The reference lies downhill but knows the {given} little better: {agrees}. "
             "The ranking may still be good: look at what falls below the line before trusting it."
         )
-    return "Good", f"The reference lies downhill and knows the labels clearly better: {agrees}."
+    return "Good", f"The reference lies downhill and knows the {given} clearly better: {agrees}."

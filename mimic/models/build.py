@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mimic.errors import MimicError
-from mimic.models.hub import Built, build_hf, build_open_clip, build_timm, build_torchvision
+from mimic.models.hub import Built, Tokenize, build_hf, build_open_clip, build_timm, build_torchvision
 from mimic.models.preprocess import Preprocess
 from mimic.models.small import SMALL, small_preprocess
 from mimic.models.two_tower import SMALL_TWO_TOWER, build_two_tower
@@ -34,7 +34,7 @@ class BuiltModel:
     module: nn.Module
     preprocess: Preprocess | None
     spec: str
-    tokenize: Callable[[list[str]], Tensor] | None = None
+    tokenize: Tokenize | None = None
 
 
 def build_model(spec: str, num_classes: int, pretrained: bool = False) -> BuiltModel:

@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
-from mimic.models.calling import call, evaluating
+from mimic.models.calling import Inputs, call, evaluating
 
 
 @dataclass
@@ -46,7 +46,7 @@ def watching(module: nn.Module, name: str | None) -> Iterator[HeadCall]:
         handle.remove()
 
 
-def find_head(module: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
+def find_head(module: nn.Module, example: Inputs) -> tuple[str, nn.Linear]:
     """Finds the linear layer whose output is the model's output, by watching one forward pass.
 
     Args:

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 # Hugging Face's two-tower models that are called with token ids and pixels and give both sides' embeddings.
 _HF_TOWERS = ("clip", "siglip")
 
-Built = tuple[nn.Module, Preprocess | None, Callable[[list[str]], Tensor] | None]
+# Captions → (B, T) int64, padded and cut to what the model takes.
+Tokenize: TypeAlias = Callable[[list[str]], Tensor]
+Built: TypeAlias = tuple[nn.Module, Preprocess | None, Tokenize | None]
 
 
 def build_timm(name: str, num_classes: int, pretrained: bool) -> Built:
@@ -90,7 +92,7 @@ def build_open_clip(name: str, num_classes: int, pretrained: bool) -> Built:
 
 
 def build_hf(name: str, num_classes: int, pretrained: bool) -> Built:
-    """`hf:FOLDER-OR-ID`, a classifier of transformers, or CLIP for no classes; a folder is never looked up elsewhere."""
+    """`hf:FOLDER-OR-ID`, a classifier, or CLIP for no classes; a folder is never looked up elsewhere."""
     spec = f"hf:{name}"
     transformers = _library("transformers", spec, "hf")
     local = {"local_files_only": True} if Path(name).exists() or os.environ.get("HF_HUB_OFFLINE") == "1" else {}

@@ -19,7 +19,10 @@ from mimic.workspace.publish import read_parts
 # ‖ḡ‖ and the cosine are shown, not judged by, so they may cost but a small share of the run.
 MOST_GRADIENT_SAMPLES, LEAST_GRADIENT_SAMPLES, GRADIENT_SHARE = 512, 64, 32
 _SEED = 0
-_BATCH = 8  # several batches: products of different ones tell the mean gradient from the samples' differences
+_BATCH, _PAIRS = (
+    8,
+    32,
+)  # several batches: products of different ones tell the mean gradient from the samples' differences
 
 
 def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
@@ -41,12 +44,13 @@ def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
         scores[known],
         table["reference_agrees"].to_numpy()[known],
         table["start_agrees"].to_numpy()[known],
-        label_codes(prepared.dataset)[samples],
+        label_codes(prepared.dataset)[samples] if prepared.texts is None else None,
         prepared.scorer.directions[0].norm,
         _gradient(prepared, samples),
     )
-    classes = prepared.dataset.classes
-    return {**check.facts(), "majority_class": classes[check.majority_code], "gradient_seed": _SEED}
+    code = check.majority_code
+    majority = None if code is None else prepared.dataset.classes[code]
+    return {**check.facts(), "majority_class": majority, "gradient_seed": _SEED}
 
 
 def _gradient(prepared: Prepared, samples: NDArray[np.int32]) -> Gradient:
@@ -54,7 +58,7 @@ def _gradient(prepared: Prepared, samples: NDArray[np.int32]) -> Gradient:
     drawn = np.random.default_rng(_SEED).permutation(len(samples))[:count]
     found = mean_gradient(
         prepared.weights.built.module,
-        batches(prepared, np.sort(samples[drawn]), _BATCH),
+        batches(prepared, np.sort(samples[drawn]), _BATCH if prepared.texts is None else _PAIRS),
         prepared.scorer.directions[0],
         prepared.scorer.loss,
     )

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mimic.errors import MimicError
-from mimic.scores import DEFAULT_SIGNALS
+from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_LOSSES
 
 MAIN = "mimic"
 EVERYTHING = "all"  # the --split that takes every sample
@@ -30,7 +30,9 @@ class ModelConfig(BaseModel):
         model: a model spec, e.g. ``"small:convnet"``.
         reference: a checkpoint's path, or a spec of a model that comes with its weights.
         start: a checkpoint's path; None: the model as it is built.
+        loss: ``"cross_entropy"`` of labels; ``"clip"`` or ``"siglip"`` of captions.
         label_smoothing: of the cross-entropy, 0 … 1.
+        features: a file of frozen features, read instead of images and captions, see `mimic.models.features`.
         split: the split to work on; ``"all"``: every sample; None: ``train`` where there is one, else all.
         limit: take at most so many samples, spread evenly; None: all of them.
         head: what to do where only the reference's classifier has another number of outputs, see
@@ -44,7 +46,9 @@ class ModelConfig(BaseModel):
     model: str
     reference: str
     start: str | None = None
+    loss: str = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    features: str | None = None
     split: str | None = None
     limit: int | None = Field(None, ge=1)
     head: Literal["reset", "map"] | None = None
@@ -68,11 +72,13 @@ class ScoreConfig(ModelConfig):
 
     Attributes:
         scopes: which parameters the direction is taken over; the first one gives the signal ``mimic``.
-        signals: names in `mimic.scores.SIGNALS`; ``mimic`` is always among them.
+        signals: names in `mimic.scores.SIGNALS`, or `PAIR_SIGNALS` for captions; ``mimic`` is always among them.
         method: how the derivative is taken.
         precision: of the forward passes; bf16 is compared with fp32 on the first samples.
         force: whether bf16 goes on where it ranks those otherwise.
-        batch_size: samples a forward pass, ≥ 1.
+        batch_size: samples a forward pass, ≥ 1. A caption is judged among as many.
+        draws: how many times captions are put into batches at random; their scores are the mean.
+        draw_seed: of these.
     """
 
     scopes: tuple[str, ...] = Field(("last",), min_length=1)
@@ -81,6 +87,15 @@ class ScoreConfig(ModelConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     force: bool = False
     batch_size: int = Field(128, ge=1)
+    draws: int = Field(8, ge=1)
+    draw_seed: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_task(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Of captions other signals and another scope are usual."""
+        usual = {"signals": DEFAULT_PAIR_SIGNALS, "scopes": ("image-last",)}
+        return {**usual, **settings} if settings.get("loss") in PAIR_LOSSES else settings
 
     @classmethod
     def checked(cls, **settings: Any) -> Self:
@@ -101,7 +116,9 @@ def run_id(config: ModelConfig, identity: Mapping[str, Any], words: str) -> str:
         identity: the contents' hashes and versions, whatever else determines the result; JSON values.
         words: what people shall tell such runs apart by, e.g. the first scope.
     """
-    settings = config.model_dump(mode="json", exclude={"dataset", "reference", "start", "preprocess"})
+    settings = config.model_dump(mode="json", exclude={"dataset", "reference", "start", "preprocess", "features"})
+    if config.loss not in PAIR_LOSSES:  # what labels have no use for is no part of their runs' names
+        settings = {name: each for name, each in settings.items() if name not in ("loss", "draws", "draw_seed")}
     text = json.dumps({**settings, **identity}, sort_keys=True)
     readable = "-".join([config.dataset, config.model.partition(":")[2], words])
     prefix = re.sub(r"[^A-Za-z0-9_]+", "-", readable).strip("-")[:60]

@@ -23,28 +23,41 @@ SETTLING_SAMPLES = 32
 _LOOKED_FOR = 16
 
 
-def batches(prepared: Prepared, samples: NDArray[np.int32], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and the outputs of their given labels, on the run's device; what cannot be read is left out.
+def batches(
+    prepared: Prepared, samples: NDArray[np.int32], size: int
+) -> Iterator[tuple[Tensor, Tensor] | tuple[tuple[Tensor, Tensor], None]]:
+    """Inputs and targets as a loss takes them, on the run's device; what cannot be read is left out.
 
     Args:
         prepared: the run's ingredients.
         samples: ascending numbers.
-        size: samples a batch at most.
+        size: samples a batch at most. Pairs' batches each reach over all the samples, so that they are no harder to
+            tell apart than others.
 
     Yields:
-        (images (B, C, H, W), labels (B,)), B ≥ 1.
+        (images (B, …), labels (B,)), or ((images, texts), None) for captions; B ≥ 1.
     """
-    inputs = read_inputs(prepared.dataset, samples)
-    labels = prepared.classes.labels(inputs.codes)
+    inputs = read_inputs(prepared.dataset, samples, images=prepared.preprocess is not None)
+    keys, texts = prepared.images.keys(inputs), prepared.texts
+    if texts is None:
+        targets = prepared.classes.labels(inputs.codes)
+        places = np.split(np.arange(len(samples)), range(size, len(samples), size))
+    else:
+        targets = np.arange(len(samples))
+        known = np.array([row for row, why in enumerate(texts.unusable(inputs)) if why is None], np.int64)
+        count = max(-(-len(known) // size), 1)
+        places = [known[first::count] for first in range(count)]
     pieces = [
-        Piece(Shard(0, 0, 0), False, samples[i : i + size], inputs.paths[i : i + size], labels[i : i + size])
-        for i in range(0, len(samples), size)
+        Piece(Shard(0, 0, 0), False, samples[some], [keys[row] for row in some], targets[some]) for some in places
     ]
-    for decoded in Loader(prepared.dataset.root, prepared.preprocess)(pieces):
-        readable = [row for row in range(len(decoded.piece.paths)) if row not in decoded.reasons]
+    for decoded in Loader(prepared.images)(pieces):
+        readable = [row for row in range(len(decoded.piece.keys)) if row not in decoded.reasons]
         if readable:
-            chosen = from_numpy(decoded.piece.labels[readable])
-            yield decoded.images[readable].to(prepared.device), chosen.to(prepared.device)
+            images, chosen = decoded.images[readable].to(prepared.device), decoded.piece.labels[readable]
+            if texts is None:
+                yield images, from_numpy(chosen).to(prepared.device)
+            else:
+                yield (images, texts(inputs, chosen).to(prepared.device)), None
 
 
 def settle(prepared: Prepared) -> None:
@@ -56,8 +69,8 @@ def settle(prepared: Prepared) -> None:
     if prepared.scorer.method != "difference" and prepared.config.precision == "fp32":
         return
     # Several batches' worth of samples, in case that the first of them cannot be read.
-    for images, labels in batches(prepared, prepared.numbers[: 8 * SETTLING_SAMPLES], SETTLING_SAMPLES):
-        prepared.scorer(images, labels)
+    for inputs, targets in batches(prepared, prepared.numbers[: 8 * SETTLING_SAMPLES], SETTLING_SAMPLES):
+        prepared.scorer(inputs, targets)
         return
 
 
@@ -67,6 +80,8 @@ def find_images(prepared: Prepared) -> None:
     Raises:
         MimicError: none of them is there.
     """
+    if prepared.preprocess is None:
+        return
     dataset = prepared.dataset
     paths = read_inputs(dataset, prepared.numbers[:_LOOKED_FOR]).paths
     if not any(is_there(dataset.root, path) for path in paths):

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.data import Shard
-from mimic.images import UnreadableImage, image_bytes, read_image
-from mimic.models.preprocess import Preprocess
+from mimic.images import UnreadableImage
+from mimic.runs.inputs import Images
 
 _AHEAD = 2  # batches that are decoded while one is scored
 _SLICE = 8  # images a task: enough to make the hand-over cheap, few enough to share a batch among the threads
@@ -38,13 +37,13 @@ class Piece:
     Attributes:
         shard: the shard it belongs to.
         ends: whether it is the shard's last.
-        numbers, paths, labels: B samples; paths relative to the root, labels the model's outputs or −1.
+        numbers, keys, labels: B samples; keys as their `Images` take them, labels the model's outputs or −1.
     """
 
     shard: Shard
     ends: bool
     numbers: NDArray[np.int32]
-    paths: list[str]
+    keys: list[str]
     labels: NDArray[np.int64]
 
 
@@ -54,7 +53,7 @@ class Decoded:
 
     Attributes:
         piece: what was asked for.
-        images: (B, C, H, W) float32; rows of images that could not be read hold anything.
+        images: (B, …) float32; rows of images that could not be read hold anything.
         reasons: row → why its image could not be read.
     """
 
@@ -66,19 +65,16 @@ class Decoded:
 class Loader:
     """Reads pieces ahead, in order."""
 
-    def __init__(self, root: Path, preprocess: Preprocess, threads: int | None = None, pin: bool = False) -> None:
+    def __init__(self, images: Images, threads: int | None = None, pin: bool = False) -> None:
         """
         Args:
-            root: what the paths are relative to.
-            preprocess: from an image to the model's input.
+            images: where they come from.
             threads: how many decode; by default as many as there are cores.
             pin: whether batches lie in pinned memory, from which a GPU copies by itself.
         """
-        self.root = root
-        self.preprocess = preprocess
+        self.images = images
         self.threads = threads or decoding_threads()
         self.pin = pin
-        self._shape = (1 if preprocess.mode == "L" else 3, *preprocess.size)
 
     def __call__(self, pieces: Iterable[Piece]) -> Iterator[Decoded]:
         """The pieces, decoded, in the same order."""
@@ -95,14 +91,14 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, piece: Piece) -> tuple[Decoded, list[Future[None]]]:
-        decoded = Decoded(piece, torch.empty(len(piece.paths), *self._shape, pin_memory=self.pin))
-        starts = range(0, len(piece.paths), _SLICE)
+        decoded = Decoded(piece, torch.empty(len(piece.keys), *self.images.shape, pin_memory=self.pin))
+        starts = range(0, len(piece.keys), _SLICE)
         return decoded, [pool.submit(self._decode, decoded, start, start + _SLICE) for start in starts]
 
     def _decode(self, decoded: Decoded, first: int, last: int) -> None:
-        for row, path in enumerate(decoded.piece.paths[first:last], first):
+        for row, key in enumerate(decoded.piece.keys[first:last], first):
             try:
-                decoded.images[row] = self.preprocess(read_image(image_bytes(self.root, path)))
+                decoded.images[row] = self.images(key)
             except UnreadableImage as error:
                 decoded.reasons[row] = str(error)
 

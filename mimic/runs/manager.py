@@ -26,10 +26,12 @@ from mimic.runs import local
 from mimic.runs.check import reference_check
 from mimic.runs.config import MAIN, ScoreConfig
 from mimic.runs.drawn import find_images, settle
+from mimic.runs.inputs import Vectors
+from mimic.runs.pair_worker import BATCHES_A_SHARD, PairWorker, dependence, shard_size
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
-from mimic.runs.worker import Worker
-from mimic.scores import VERSION
+from mimic.runs.worker import LabelWorker
+from mimic.scores import PAIR_SIGNALS, VERSION
 from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import FORMAT, Run, Workspace
 from mimic.workspace.publish import publish, seconds_spent
@@ -140,7 +142,8 @@ def _work(
     resumed = done = run.size - sum(len(shard) for shard in missing)
     unreadable = 0
     on_progress(Progress(run.id, done, run.size, resumed, unreadable))
-    for step in execute(partial(Worker, prepared, run, threads), missing):
+    worker = LabelWorker if prepared.texts is None else PairWorker
+    for step in execute(partial(worker, prepared, run, threads), missing):
         done += step.samples
         unreadable += step.unreadable
         on_progress(Progress(run.id, done, run.size, resumed, unreadable))
@@ -155,15 +158,17 @@ def _findings(prepared: Prepared, run: Run) -> dict[str, Any]:
         for part in run.parts:
             part.unlink()
         raise
-    return {"seconds": round(seconds_spent(run), 3), "check": check}
+    draws = {} if prepared.texts is None else {"draws": {**run.facts["draws"], **dependence(run)}}
+    return {"seconds": round(seconds_spent(run), 3), "check": check, **draws}
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
     """run.json of a new run."""
     config, scorer = prepared.config, prepared.scorer
     count = len(prepared.numbers)
-    batches = -(-max(_LEAST_SHARD, -(-count // _MOST_SHARDS)) // config.batch_size)
-    size = batches * config.batch_size
+    pairs = prepared.texts is not None
+    least = max(_LEAST_SHARD, -(-count // _MOST_SHARDS), BATCHES_A_SHARD * config.batch_size * pairs)
+    size = shard_size(count, least) if pairs else -(-least // config.batch_size) * config.batch_size
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
     return {
@@ -180,7 +185,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "model": {
             "spec": config.model,
             "parameters": parameters,
-            "preprocess": prepared.preprocess.model_dump(mode="json"),
+            "preprocess": prepared.preprocess.model_dump(mode="json") if prepared.preprocess else None,
         },
         "reference": checkpoint_facts(prepared.weights.reference),
         "start": None if prepared.weights.as_built else checkpoint_facts(prepared.weights.start),
@@ -188,7 +193,8 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "method": scorer.method,
         "method_reason": scorer.method_reason,
         "path_note": scorer.path_note,
-        "loss": "cross_entropy",
+        "loss": config.loss,
+        **(_pair_facts(prepared) if pairs else {}),
         "precision": config.precision,
         "precision_check": {name: asdict(each) for name, each in scorer.agreements.items()},
         "batch_size": config.batch_size,
@@ -208,6 +214,18 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
             "pillow": version("pillow"),
         },
     }
+
+
+def _pair_facts(prepared: Prepared) -> dict[str, Any]:
+    """What run.json says of captions beside."""
+    config, images = prepared.config, prepared.images
+    facts: dict[str, Any] = {
+        "draws": {"count": config.draws, "seed": config.draw_seed},
+        "meanings": {name: PAIR_SIGNALS[name] for name in prepared.signals if name in PAIR_SIGNALS},
+    }
+    if isinstance(images, Vectors):
+        facts["features"] = {"name": images.features.name, "sha256": images.features.sha256}
+    return facts
 
 
 def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, str]:

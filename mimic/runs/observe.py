@@ -72,8 +72,9 @@ class Observer:
         self.prepared = prepared
         self.threads = threads or decoding_threads()
         self.hashing = find_spec("imagehash") is not None
-        module, preprocess = prepared.weights.built.module, prepared.preprocess
-        self._shape = (1 if preprocess.mode == "L" else 3, *preprocess.size)
+        assert prepared.preprocess is not None
+        module, self._preprocess = prepared.weights.built.module, prepared.preprocess
+        self._shape = prepared.images.shape
         head, layer = find_head(module, torch.zeros(1, *self._shape, device=prepared.device))
         self._dimensions = layer.in_features
         state = match_state(module, prepared.weights.reference_state)
@@ -83,7 +84,7 @@ class Observer:
             "start": prepared.weights.start.sha256,
             "reference": prepared.weights.reference.sha256,
             "head": prepared.config.head,
-            "preprocess": preprocess.model_dump(mode="json"),
+            "preprocess": self._preprocess.model_dump(mode="json"),
             "pictures": list(IMAGE_SIGNALS),
             "hashing": self.hashing,
             "scores": VERSION,
@@ -133,7 +134,7 @@ class Observer:
                 return
             try:
                 image = read_image(file)
-                images[row] = self.prepared.preprocess(image)
+                images[row] = self._preprocess(image)
             except UnreadableImage:
                 return
             picture = Picture(image, len(file))

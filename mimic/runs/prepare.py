@@ -6,6 +6,7 @@ Stages: data set and its samples → weights in a model → preprocessing → cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,16 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
-from mimic.losses import CrossEntropy
+from mimic.losses import CrossEntropy, Loss, get_loss, reads_pairs
 from mimic.models.build import BuiltModel
-from mimic.models.calling import call, evaluating
+from mimic.models.calling import Inputs, call, evaluating, pairs_of, run
+from mimic.models.features import load_features
 from mimic.models.preprocess import Preprocess
 from mimic.runs.classes import ClassMap, map_classes
 from mimic.runs.config import EVERYTHING, ModelConfig, ScoreConfig, run_id
+from mimic.runs.inputs import Images, Pixels, Texts, TextVectors, Tokens, Vectors
 from mimic.runs.weights import Weights, load_weights
-from mimic.scores import VERSION
+from mimic.scores import DRAW_ERROR, VERSION
 from mimic.scores.scorer import SignalScorer
 from mimic.workspace.datasets import sample_numbers
 from mimic.workspace.layout import Dataset, Workspace
@@ -37,8 +40,10 @@ class Prepared:
         numbers: (N,) int32, the samples to score, ascending: a run's positions are places in it.
         classes: which output stands for which label.
         weights: the start's, in the model, on `device`; and the reference's.
-        preprocess: from an image to the model's input.
-        scorer: scores batches; it gives `margin` too, asked for or not, because the reference check needs it.
+        preprocess: from an image to the model's input; None where frozen features are read.
+        images: where the image side's inputs come from.
+        texts: where captions' inputs come from; None for labels.
+        scorer: scores batches.
         signals: the names that were asked for, one a column of the run.
         id: the run's name.
         device: where batches go.
@@ -49,7 +54,9 @@ class Prepared:
     numbers: NDArray[np.int32]
     classes: ClassMap
     weights: Weights
-    preprocess: Preprocess
+    preprocess: Preprocess | None
+    images: Images
+    texts: Texts | None
     scorer: SignalScorer
     signals: list[str]
     id: str
@@ -62,17 +69,35 @@ class Fitted:
 
     Attributes:
         weights: the start's, in the model, on `device`; and the reference's.
-        preprocess: from an image to the model's input.
-        classes: which output stands for which label.
-        example: (1, C, H, W) zeros on `device`.
+        preprocess: from an image to the model's input; None where frozen features are read.
+        images: where the image side's inputs come from.
+        texts: where captions' inputs come from; None for labels.
+        loss: what the model is judged by.
+        classes: which output stands for which label; no outputs for captions.
+        example: an input of one sample on `device`: (1, C, H, W), or a pair of such tensors.
         device: where batches go.
     """
 
     weights: Weights
-    preprocess: Preprocess
+    preprocess: Preprocess | None
+    images: Images
+    texts: Texts | None
+    loss: Loss
     classes: ClassMap
-    example: Tensor
+    example: Inputs
     device: torch.device
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of all this a result depends on, beside the settings; JSON values."""
+        facts: dict[str, Any] = {
+            "reference": self.weights.reference.sha256,
+            "start": self.weights.start.sha256,
+            "preprocess": self.preprocess.model_dump(mode="json") if self.preprocess else None,
+            "outputs": self.classes.outputs,
+            "output_of": self.classes.output_of.tolist(),
+        }
+        return facts | ({"features": self.images.features.sha256} if isinstance(self.images, Vectors) else {})
 
 
 def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> Prepared:
@@ -90,55 +115,96 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
     config = config.model_copy(update={"split": chosen_split(config, dataset)})
     numbers = chosen_samples(config, dataset)
     fitted = fit_model(config, dataset, device)
-    weights, preprocess, classes = fitted.weights, fitted.preprocess, fitted.classes
-    wanted = tuple(dict.fromkeys([*config.signals, "margin"]))
     scorer = SignalScorer(
-        weights.built.module,
-        weights.reference_state,
+        fitted.weights.built.module,
+        fitted.weights.reference_state,
         config.scopes,
-        wanted,
-        CrossEntropy(label_smoothing=config.label_smoothing),
+        config.signals,
+        fitted.loss,
         config.method,
         example=fitted.example,
         precision=config.precision,
         force=config.force,
     )
-    identity = {
-        "content": dataset.content,
-        "reference": weights.reference.sha256,
-        "start": weights.start.sha256,
-        "preprocess": preprocess.model_dump(mode="json"),
-        "outputs": classes.outputs,
-        "output_of": classes.output_of.tolist(),
-        "scores": VERSION,
-    }
+    identity = {"content": dataset.content, **fitted.identity, "scores": VERSION}
     return Prepared(
         config=config,
         dataset=dataset,
         numbers=numbers,
-        classes=classes,
-        weights=weights,
-        preprocess=preprocess,
+        classes=fitted.classes,
+        weights=fitted.weights,
+        preprocess=fitted.preprocess,
+        images=fitted.images,
+        texts=fitted.texts,
         scorer=scorer,
-        signals=[name for name in scorer.columns if name != "margin" or name in config.signals],
+        signals=[*scorer.columns, *([DRAW_ERROR] if fitted.texts and config.draws > 1 else [])],
         id=run_id(config, identity, config.scopes[0]),
         device=fitted.device,
     )
 
 
 def fit_model(config: ModelConfig, dataset: Dataset, device: str = "auto") -> Fitted:
-    """Load the weights, and find out how the model takes the data set's images and names its classes.
+    """Load the weights, and find out how the model takes the data set's images and their labels or captions.
 
     Raises:
         MimicError: something in the settings or the weights does not fit.
     """
+    loss = get_loss(config.loss)
+    if reads_pairs(loss) != (dataset.task == "captions"):
+        fits = "clip or siglip" if dataset.task == "captions" else "cross_entropy"
+        raise MimicError(
+            f"data set {dataset.name!r} has {dataset.task}, which loss {config.loss} does not read: {fits}"
+        )
     place = _device(device)
+    if reads_pairs(loss):
+        return _fit_towers(config, dataset, loss, place)
+    if config.features:
+        raise MimicError("--features holds features of images and captions: labels are scored from images")
+    if isinstance(loss, CrossEntropy):
+        loss = CrossEntropy(label_smoothing=config.label_smoothing)
     weights = load_weights(config, dataset.classes)
     preprocess = _preprocess(config, weights.built)
     module = weights.built.module.to(place)
-    example = torch.zeros(1, 1 if preprocess.mode == "L" else 3, *preprocess.size, device=place)
+    images = Pixels(dataset.root, preprocess)
+    example = torch.zeros(1, *images.shape, device=place)
     classes = map_classes(dataset.classes, _outputs(module, example), weights.named, config.model)
-    return Fitted(weights, preprocess, classes, example, place)
+    return Fitted(weights, preprocess, images, None, loss, classes, example, place)
+
+
+def _fit_towers(config: ModelConfig, dataset: Dataset, loss: Loss, place: torch.device) -> Fitted:
+    weights = load_weights(config, [])
+    tokenize, preprocess = weights.built.tokenize, None
+    images: Images
+    texts: Texts
+    if config.features:
+        features = load_features(config.features)
+        images, texts = Vectors(features), TextVectors(features)
+        words = torch.ones(1, features.text.shape[1])
+    elif tokenize is None:
+        raise MimicError(
+            f"{config.model} brings no tokenizer, so it cannot read captions: use open_clip:NAME or hf:FOLDER, "
+            "or give --features FILE with features of images and captions"
+        )
+    else:
+        preprocess = _preprocess(config, weights.built)
+        images, texts = Pixels(dataset.root, preprocess), Tokens(tokenize)
+        words = tokenize(["a"])
+    example = (torch.ones(1, *images.shape, device=place), words.to(place))
+    _check_towers(weights.built.module.to(place), example)
+    return Fitted(weights, preprocess, images, texts, loss, ClassMap([], np.empty(0, np.int64), ""), example, place)
+
+
+def _check_towers(module: nn.Module, example: tuple[Tensor, Tensor]) -> None:
+    try:
+        with evaluating(module):
+            pairs_of(run(module, example), 1)
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        shapes = " and ".join(str(tuple(each.shape)) for each in example)
+        raise MimicError(
+            f"{type(module).__name__} does not take an image and a text of shapes {shapes} ({reason}): "
+            "it needs two towers, and features or preprocessing that fit them"
+        ) from None
 
 
 def chosen_split(config: ModelConfig, dataset: Dataset) -> str:
@@ -162,7 +228,7 @@ def chosen_samples(config: ModelConfig, dataset: Dataset) -> NDArray[np.int32]:
     Raises:
         MimicError: the data set has no labels.
     """
-    if not dataset.classes:
+    if dataset.task == "labels" and not dataset.classes:
         raise MimicError(f"data set {dataset.name!r} has no labels, and a score judges a label: import it with labels")
     return sample_numbers(dataset, None if config.split == EVERYTHING else config.split, config.limit)
 

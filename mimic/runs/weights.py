@@ -53,7 +53,8 @@ def load_weights(config: ModelConfig, classes: list[str]) -> Weights:
 
     Args:
         config: names the model, the start, the reference and the rule for another classifier.
-        classes: the data set's classes: as many outputs as these are built where no checkpoint says otherwise.
+        classes: the data set's classes: as many outputs as these are built where no checkpoint says otherwise; none for
+            captions, whose models have no outputs.
 
     Raises:
         MimicError: a checkpoint or spec that cannot be read or does not fit; start and reference of different tasks.
@@ -92,7 +93,7 @@ def _names(start: Checkpoint | None, reference: Checkpoint | None, config: Model
 def _build_start(config: ModelConfig, checkpoints: list[Checkpoint], names: list[str]) -> BuiltModel:
     pretrained = config.start is None and config.model.partition(":")[0] not in _WITHOUT_A_LIBRARY
     built = _built(config.model, len(names), pretrained)
-    outputs = None if pretrained else _outputs_in(built.module, checkpoints)
+    outputs = None if pretrained or not names else _outputs_in(built.module, checkpoints)
     return built if outputs in (None, len(names)) else _built(config.model, outputs or 0)
 
 

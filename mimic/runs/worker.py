@@ -1,4 +1,4 @@
-"""From a shard to its part: read paths and given labels, decode, score, write. Never reads a truth.
+"""From a shard to its part: read what samples were given, decode, score, write. Never reads a truth.
 
 Batches never cross the end of a shard, so a shard's numbers do not depend on which shards were done before it.
 """
@@ -6,6 +6,7 @@ Batches never cross the end of a shard, so a shard's numbers do not depend on wh
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,8 +34,16 @@ class Step:
     unreadable: int
 
 
-class Worker:
-    """Scores shards of a run, one after the other, decoding ahead across their borders."""
+class Worker(ABC):
+    """Scores shards of a run, one after the other."""
+
+    @abstractmethod
+    def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
+        """Score the shards and write their parts, with a report after every batch."""
+
+
+class LabelWorker(Worker):
+    """Scores images with labels, decoding ahead across the shards' borders."""
 
     def __init__(self, prepared: Prepared, run: Run, threads: int | None = None) -> None:
         """
@@ -48,38 +57,37 @@ class Worker:
         self._batch = prepared.config.batch_size
         # Opening the table costs more than reading some thousand rows of it.
         self._at_once = max(_READ // int(run.facts["shards"]["size"]), 1)
-        self.loader = Loader(prepared.dataset.root, prepared.preprocess, threads, pin=prepared.device.type == "cuda")
+        self.loader = Loader(prepared.images, threads, pin=prepared.device.type == "cuda")
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
-        """Score the shards and write their parts, with a report after every batch."""
         rows: list[Rows] = []
         began = time.monotonic()
         for decoded in self.loader(self._pieces(shards)):
             rows.append(self._score(decoded))
             if decoded.piece.ends:
                 now = time.monotonic()
-                write_part(self.run, decoded.piece.shard, _table(rows, self.run.signals), now - began)
+                write_part(self.run, decoded.piece.shard, part_table(rows, self.run.signals), now - began)
                 rows, began = [], now
-            yield Step(len(decoded.piece.paths), len(decoded.reasons))
+            yield Step(len(decoded.piece.keys), len(decoded.reasons))
 
     def _pieces(self, shards: Iterable[Shard]) -> Iterator[Piece]:
         waiting = iter(shards)
         while group := list(islice(waiting, self._at_once)):
             numbers = np.concatenate([self.prepared.numbers[shard.first : shard.last] for shard in group])
             inputs = read_inputs(self.prepared.dataset, numbers)
-            labels = self.prepared.classes.labels(inputs.codes)
+            keys, labels = self.prepared.images.keys(inputs), self.prepared.classes.labels(inputs.codes)
             begin = 0
             for shard in group:
                 end = begin + len(shard)
                 for first in range(begin, end, self._batch):
                     some = slice(first, min(first + self._batch, end))
-                    yield Piece(shard, some.stop == end, numbers[some], inputs.paths[some], labels[some])
+                    yield Piece(shard, some.stop == end, numbers[some], keys[some], labels[some])
                 begin = end
 
     def _score(self, decoded: Decoded) -> Rows:
         piece, device = decoded.piece, self.prepared.device
-        rows = Rows.unscored(piece, self.run.signals, decoded.reasons)
-        readable = np.array([row not in decoded.reasons for row in range(len(piece.paths))])
+        rows = Rows.unscored(piece.numbers, self.run.signals, decoded.reasons)
+        readable = np.array([row not in decoded.reasons for row in range(len(piece.keys))])
         if not readable.any():
             return rows
         images = decoded.images if readable.all() else decoded.images[torch.from_numpy(readable)]
@@ -91,8 +99,8 @@ class Worker:
             rows.signals[name][readable] = scored.signals[name].cpu().numpy()
         rows.codes[readable] = scored.codes.cpu().numpy()
         rows.logprobs[readable] = scored.logprobs.cpu().numpy()
-        rows.reference_agrees[readable] = rows.codes[readable, 0] == labels
-        rows.start_agrees[readable] = scored.signals["margin"].cpu().numpy() > 0
+        rows.reference_agrees[readable] = scored.reference_agrees.cpu().numpy()
+        rows.start_agrees[readable] = scored.start_agrees.cpu().numpy()
         for row, reason in zip(np.flatnonzero(readable), scored.reasons, strict=True):
             rows.reasons[row] = reason
         return rows
@@ -111,11 +119,11 @@ class Rows:
     reasons: list[str | None] = field(default_factory=list)
 
     @classmethod
-    def unscored(cls, piece: Piece, signals: Iterable[str], reasons: dict[int, str]) -> Rows:
+    def unscored(cls, numbers: NDArray[np.int32], signals: Iterable[str], reasons: dict[int, str]) -> Rows:
         """Rows of a batch of which nothing is known yet but why some images could not be read."""
-        count = len(piece.paths)
+        count = len(numbers)
         return cls(
-            numbers=piece.numbers,
+            numbers=numbers,
             signals={name: np.full(count, np.nan, np.float32) for name in signals},
             codes=np.full((count, len(RANKS)), -1, np.int32),
             logprobs=np.full((count, len(RANKS)), np.nan, np.float32),
@@ -125,7 +133,8 @@ class Rows:
         )
 
 
-def _table(rows: list[Rows], signals: list[str]) -> pa.Table:
+def part_table(rows: list[Rows], signals: list[str]) -> pa.Table:
+    """Batches one after the other, as a part holds them."""
     codes = np.concatenate([each.codes for each in rows])
     logprobs = np.concatenate([each.logprobs for each in rows])
     columns = [

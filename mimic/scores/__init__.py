@@ -21,7 +21,8 @@ SIGNALS: dict[str, str] = {
 }
 DEFAULT_SIGNALS: tuple[str, ...] = ("mimic", "ref_logprob", "logprob", "margin", "mimic_path")
 
-# The same for images with captions. A pair's loss is the contrastive one, within its batch.
+# Losses of images with captions: contrastive, each pair within its batch. The signals of these, as above.
+PAIR_LOSSES = ("clip", "siglip")
 PAIR_SIGNALS: dict[str, str] = {
     "mimic": "Mimic Score: how far a descent step on the pair carries the start towards the reference",
     "clip": "cosine of image and caption under the reference (CLIP score)",
@@ -31,7 +32,10 @@ PAIR_SIGNALS: dict[str, str] = {
     "logprob": "log-probability of the pair among its batch under the start, in nats",
     "rho": "reducible loss: the start's loss minus the reference's, in nats",
     "clip_start": "cosine of image and caption under the start",
+    "neg_draw_error": "minus the standard error of the Mimic Score over the draws of batches; 0 where they agree",
 }
+# Where several draws of batches were averaged, the run says how much they differed.
+DRAW_ERROR = "neg_draw_error"
 DEFAULT_PAIR_SIGNALS: tuple[str, ...] = ("mimic", "clip", "neg_clip_loss", "ref_logprob", "mimic_path")
 
 # The same for what `mimic signal add` adds: of the picture alone (`mimic.scores.image`), or of the whole set at

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
+from mimic.models.calling import Inputs
 from mimic.models.head import find_head
 from mimic.models.scope import needs_head, scope_parameters
 from mimic.runs.prepare import Fitted
@@ -204,7 +205,7 @@ def _grad_mimic(
         window=config.window,
         method=config.method,
         coupled=task.coupled,
-        example=fitted.example,
+        example=fitted.example if isinstance(fitted.example, Tensor) else None,
     )
 
 
@@ -216,7 +217,7 @@ def _optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> torch.opt
     return kind(parameters, config.lr, **further)
 
 
-def _train_only(module: nn.Module, trainable: str, example: Tensor) -> None:
+def _train_only(module: nn.Module, trainable: str, example: Inputs) -> None:
     """Freezes what is outside a scope."""
     head = find_head(module, example)[0] if needs_head(trainable) else None
     chosen = set(scope_parameters(module, trainable, head))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.data import Shard
-from mimic.models.preprocess import Preprocess
+from mimic.runs.inputs import Images
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.train.tasks import Task
 from mimic.workspace.datasets import Inputs
@@ -31,7 +30,7 @@ class Batch:
 
     Attributes:
         numbers: (B,) int64, their keys in the data set.
-        images: (B, C, H, W) float32.
+        images: (B, …) float32, what the model takes.
         targets: (B, …), what the task asked for.
         skipped: how many more there would be, had their images been readable.
     """
@@ -48,19 +47,19 @@ class Examples:
     Args:
         inputs: of the split's samples.
         task: says which of them it can use, and gives their targets.
-        root, preprocess, threads: of the images, see `Loader`.
+        images: where its images come from.
+        threads: how many decode; by default as many as there are cores.
 
     Attributes:
         reasons: sample number → why it cannot be used; images that cannot be read come in as they are met.
     """
 
-    def __init__(
-        self, inputs: Inputs, task: Task, root: Path, preprocess: Preprocess, threads: int | None = None
-    ) -> None:
+    def __init__(self, inputs: Inputs, task: Task, images: Images, threads: int | None = None) -> None:
         self._inputs = inputs
         self._task = task
-        self._loader = Loader(root, preprocess, threads)
-        self._shape = (1 if preprocess.mode == "L" else 3, *preprocess.size)
+        self._loader = Loader(images, threads)
+        self._shape = images.shape
+        self._keys = images.keys(inputs)
         self._kept: Tensor | None = None
         reasons = task.unusable(inputs)
         self._rows = np.array([row for row, reason in enumerate(reasons) if reason is None], np.int64)
@@ -102,8 +101,8 @@ class Examples:
             for places in order:
                 asked.append(places)
                 rows = self._rows[places]
-                paths = [self._inputs.paths[row] for row in rows]
-                yield Piece(Shard(0, 0, 0), False, self._inputs.numbers[rows], paths, np.empty(0, np.int64))
+                keys = [self._keys[row] for row in rows]
+                yield Piece(Shard(0, 0, 0), False, self._inputs.numbers[rows], keys, np.empty(0, np.int64))
 
         for place, decoded in enumerate(self._loader(pieces())):
             for row, reason in decoded.reasons.items():
@@ -128,7 +127,7 @@ def epoch_order(count: int, size: int, seed: int, epoch: int) -> list[NDArray[np
     """
     order = np.random.default_rng([seed, epoch]).permutation(count).astype(np.int64)
     cuts = list(range(size, count, size))
-    if len(cuts) > 1 and count - cuts[-1] == 1:
+    if cuts and count - cuts[-1] == 1:
         cuts.pop()
     return np.split(order, cuts)
 

@@ -102,7 +102,7 @@ class Training:
         self._checkpoint = run.folder / "checkpoint.safetensors"
         self._epoch_steps = len(epoch_order(len(self._train), self._config.batch_size, 0, 0))
         self._steps = self._epoch_steps * self._config.epochs
-        self._began = self._saved = self._told = time.monotonic()
+        self._start = self._began = self._saved = self._told = time.monotonic()
         self._done = self._unread = 0  # visits
         self._resumed: int | None = None  # visits that earlier attempts have made
         self._last: dict[str, Any] = {}  # the curve's newest point
@@ -215,7 +215,9 @@ class Training:
             self._told = now
             file = self._run.folder / "progress.json"
             before = read_json(file)["kept"] if file.exists() else 0
-            write_json(file, {"done": self._done, "total": total, "kept": self._done if kept else before, "note": note})
+            rate = (self._done - (self._resumed or 0)) / max(now - self._start, 1e-9)
+            keeps = self._done if kept else before
+            write_json(file, {"done": self._done, "kept": keeps, "rate": rate, "note": note})
 
     def _read_images(self) -> None:
         self._train.keep()
@@ -316,7 +318,7 @@ def _facts(prepared: PreparedTraining) -> dict[str, Any]:
         "model": {
             "spec": config.model,
             "parameters": sum(each.numel() for each in fitted.weights.built.module.parameters()),
-            "preprocess": fitted.preprocess.model_dump(mode="json"),
+            "preprocess": fitted.identity["preprocess"],
         },
         "reference": checkpoint_facts(fitted.weights.reference),
         "start": None if fitted.weights.as_built else checkpoint_facts(fitted.weights.start),

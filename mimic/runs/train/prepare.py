@@ -62,22 +62,18 @@ def prepare_training(
     task = TASKS[config.loss](config, fitted)
 
     def examples(inputs: Inputs) -> Examples:
-        return Examples(inputs, task, dataset.root, fitted.preprocess, threads)
+        return Examples(inputs, task, fitted.images, threads)
 
-    train = examples(read_inputs(dataset, numbers))
+    train = examples(read_inputs(dataset, numbers, fitted.preprocess is not None))
     if len(train) < config.batch_size:
         raise MimicError(
             f"data set {dataset.name!r} has {len(train)} samples to train on: fewer than --batch-size "
             f"{config.batch_size}"
         )
-    validation = {name: examples(inputs) for name, inputs in _validation(dataset, held).items()}
+    validation = {name: examples(inputs) for name, inputs in _validation(dataset, held, fitted).items()}
     identity = {
         "content": dataset.content,
-        "reference": fitted.weights.reference.sha256,
-        "start": fitted.weights.start.sha256,
-        "preprocess": fitted.preprocess.model_dump(mode="json"),
-        "outputs": fitted.classes.outputs,
-        "output_of": fitted.classes.output_of.tolist(),
+        **fitted.identity,
         "scores": SCORES,
         "training": VERSION,
     }
@@ -107,11 +103,11 @@ def _divided(config: TrainConfig, dataset: Dataset) -> tuple[NDArray[np.int32], 
     return np.setdiff1d(numbers, held, assume_unique=True), held
 
 
-def _validation(dataset: Dataset, numbers: NDArray[np.int32]) -> dict[str, Inputs]:
+def _validation(dataset: Dataset, numbers: NDArray[np.int32], fitted: Fitted) -> dict[str, Inputs]:
     """The held samples at their given labels, and at their true ones where all are known and some differ."""
     if not len(numbers):
         return {}
-    given = read_inputs(dataset, numbers)
+    given = read_inputs(dataset, numbers, fitted.preprocess is not None)
     truth = true_codes(dataset, numbers)
     if (truth < 0).any() or (truth == given.codes).all():
         return {"validation": given}

@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mimic.losses import NO_LABEL, CrossEntropy
-from mimic.models.calling import logits_of
+from mimic.losses import NO_LABEL, CrossEntropy, Loss
+from mimic.models.calling import logits_of, pairs_of
 from mimic.runs.classes import ClassMap
+from mimic.runs.inputs import Texts
 from mimic.runs.prepare import Fitted
 from mimic.runs.train.config import TrainConfig
+from mimic.scores.pairs import finds_its_own
 from mimic.workspace.datasets import Inputs
 
 
@@ -84,5 +86,36 @@ def _labels(config: TrainConfig, fitted: Fitted) -> Labels:
     return Labels(fitted.classes, CrossEntropy(label_smoothing=config.label_smoothing))
 
 
+class Captions(Task):
+    """A contrastive loss of images with captions, each among those of its batch."""
+
+    coupled = True
+
+    def __init__(self, texts: Texts, loss: Loss) -> None:
+        self._texts = texts
+        self._loss = loss
+
+    def unusable(self, inputs: Inputs) -> list[str | None]:
+        return self._texts.unusable(inputs)
+
+    def targets(self, inputs: Inputs, rows: NDArray[np.int64]) -> Tensor:
+        return self._texts(inputs, rows)
+
+    def __call__(self, module: nn.Module, images: Tensor, targets: Tensor) -> Outcome:
+        towers = pairs_of(module(images, targets), len(images))
+        # Half-precision cosines differ by less than they are rounded by.
+        towers = tuple(each.float() if each.dtype.itemsize < 4 else each for each in towers)
+        return Outcome(self._loss(towers, None), finds_its_own(tuple(each.detach() for each in towers)))
+
+
+def _captions(config: TrainConfig, fitted: Fitted) -> Captions:
+    assert fitted.texts is not None
+    return Captions(fitted.texts, fitted.loss)
+
+
 # loss → the task that trains by it
-TASKS: dict[str, Callable[[TrainConfig, Any], Task]] = {"cross_entropy": _labels}
+TASKS: dict[str, Callable[[TrainConfig, Any], Task]] = {
+    "cross_entropy": _labels,
+    "clip": _captions,
+    "siglip": _captions,
+}
