@@ -6,8 +6,9 @@ Three ratios a method: against the forward as anybody runs it, in float32; again
 own (BatchNorm folded, channels last), in the method's precision; and against a plain one in the method's precision.
 Methods take turns within a round. Error and rank correlation are against forward mode in float64; for our exact pass
 also on the same side of every ReLU, see `benchmarks.kinks`. What people use instead stands in the same table, see
-`benchmarks.rivals`; what is not installed or does not apply is listed with the reason. Last, 1, 4 and 16 times as many images are scored. `--busy` is for a machine on which others compute: one
-thread, and the processor's time instead of the wall's.
+`benchmarks.rivals`; what is not installed or does not apply is listed with the reason. Last, 1, 4 and 16 times as many
+images are scored. `--busy` is for a machine on which others compute: one thread, and the processor's time instead of
+the wall's.
 """
 
 from __future__ import annotations

@@ -25,13 +25,40 @@ from mimic.losses import Loss, reads_pairs
 from mimic.models.calling import Inputs, batch_size, evaluating, logits_of, pairs_of, plain_module, run
 from mimic.models.direction import Direction
 from mimic.models.head import watching
-from mimic.scores.difference import central_difference, choose_step
+from mimic.scores.difference import choose_step
 from mimic.scores.forward_mode import quiet_torch
 from mimic.scores.halves import PushInHalves
 
 Method = Literal["auto", "closed", "jvp", "difference"]
 # What a loss reads: logits (B, K), or features of both towers, scale and perhaps bias.
 Outputs: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Outputs at θ ± h v/‖v‖, whose difference stands for their change."""
+
+    plus: Outputs
+    minus: Outputs
+    step: float
+
+
+# How the outputs change along v/‖v‖, per unit of weight distance: exactly, or by a difference.
+Change: TypeAlias = Outputs | Ends
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What one pass over a batch gave, before any loss.
+
+    Attributes:
+        outputs, features: as in `Pass`.
+        changes: one a direction.
+    """
+
+    outputs: Outputs | None
+    features: Tensor | None
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True)
@@ -110,22 +137,27 @@ class Differentiator:
             MimicError: the model's output is not what its last linear layer gives, or forward mode was asked for and
                 the model forbids it.
         """
-        slopes: dict[int, Tensor] = {}
+        pushed = self.push(inputs, target, outputs)
+        with evaluating(self.module):
+            slopes = tuple(slope_of(self.loss, pushed.outputs, change, target) for change in pushed.changes)
+        return Pass(pushed.outputs, pushed.features, slopes)
+
+    def push(self, inputs: Inputs, target: Tensor | None = None, outputs: bool = True) -> Pushed:
+        """The part of a pass that knows no loss, see `__call__`; the target is for the first batch of a difference."""
+        changes: dict[int, Change] = {}
         here: Outputs | None = None
         features: Tensor | None = None
         with evaluating(self.module):
             for i in self._by("jvp"):
                 if (dual := self._forward_mode(i, inputs)) is not None:
-                    here, change, features = dual
-                    slopes[i] = self._through_loss(here, change, target)
+                    here, changes[i], features = dual
             if here is None and (outputs or self._by("closed")):
                 here, features = self._forward(inputs)
             for i in self._by("closed"):
-                assert here is not None
-                slopes[i] = self._through_loss(here, self._head_change(i, features), target)
+                changes[i] = self._head_change(i, features)
             for i in self._by("difference"):
-                slopes[i] = self._difference(i, inputs, target)
-        return Pass(here, features, tuple(slopes[i] for i in range(len(self.directions))))
+                changes[i] = self._difference(i, inputs, target)
+        return Pushed(here, features, tuple(changes[i] for i in range(len(self.directions))))
 
     def probe(self, inputs: Inputs) -> None:
         """Settles the methods on any input at all, without deciding what depends on data, such as a difference's step.
@@ -141,12 +173,6 @@ class Differentiator:
 
     def _by(self, method: str) -> list[int]:
         return [i for i, name in enumerate(self.methods) if name == method]
-
-    def _through_loss(self, outputs: Outputs, change: Outputs, target: Tensor | None) -> Tensor:
-        """The loss's change (B,) for the outputs' change."""
-        with quiet_torch():
-            slope: Tensor = jvp(lambda z: self.loss(z, target), (outputs,), (change,))[1]
-        return slope
 
     def _run(self, inputs: Inputs, state: Mapping[str, Tensor]) -> tuple[Outputs, Tensor | None]:
         """Outputs and features at θ but for some weights, in the model's precision."""
@@ -185,22 +211,22 @@ class Differentiator:
             return None
         return widened(outputs), _scaled(widened(change), 1 / self.directions[i].norm), _widened(features)
 
-    def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Tensor:
+    def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Ends:
         point, direction = self._line(i)
 
-        def losses_at(distance: float) -> Tensor:
+        def outputs_at(distance: float) -> Outputs:
             moved = {name: point[name] + distance / self.directions[i].norm * direction[name] for name in point}
-            return self.loss(widened(outputs_for(self.loss, self.module, inputs, moved)), target)
+            return widened(outputs_for(self.loss, self.module, inputs, moved))
 
         if i not in self._steps:
             scale = math.sqrt(sum(float(each.double().square().sum()) for each in point.values()))
-            step = choose_step(losses_at, scale)
+            step = choose_step(lambda distance: self.loss(outputs_at(distance), target), scale)
             self._steps[i] = step.length
             self.reasons[i] += (
                 f"; step {step.length:.3g} along the unit direction, relative error about {step.error:.0e} "
                 "by halving it on the first batch"
             )
-        return central_difference(losses_at, self._steps[i])
+        return Ends(outputs_at(self._steps[i]), outputs_at(-self._steps[i]), self._steps[i])
 
     def _line(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """θ and v over the scope, in the model's dtypes and on its device."""
@@ -210,6 +236,15 @@ class Differentiator:
         if i not in self._lines:
             self._lines[i] = {name: v.to(point[name]) for name, v in tensors.items()}
         return point, self._lines[i]
+
+
+def slope_of(loss: Loss, outputs: Outputs | None, change: Change, target: Tensor | None) -> Tensor:
+    """The losses' change (B,) for the outputs' change; the outputs are not needed for a difference."""
+    if isinstance(change, Ends):
+        return (loss(change.plus, target) - loss(change.minus, target)) / (2 * change.step)
+    with quiet_torch():
+        slope: Tensor = jvp(lambda z: loss(z, target), (outputs,), (change,))[1]
+    return slope
 
 
 def outputs_for(loss: Loss, module: nn.Module, inputs: Inputs, state: Mapping[str, Tensor] | None = None) -> Outputs:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mimic.losses import Loss
 from mimic.models.calling import Inputs, evaluating
 from mimic.models.direction import Direction
-from mimic.scores.differentiate import Differentiator, Method, Pass, outputs_for, why_not_through, widened
+from mimic.scores.differentiate import Differentiator, Method, Pushed, outputs_for, why_not_through, widened
 
 
 class Passes:
@@ -26,7 +26,7 @@ class Passes:
         start: the model at θ.
         state: the reference's tensors under the start's names.
         head: the name of the final linear layer, where there is one.
-        directions: what to take slopes along.
+        directions: what to take changes along.
         loss: per-sample loss of (outputs, labels).
         method: how, see `Differentiator`.
         dtype: the precision to compute in; None: the start's own. A copy of the start is made for another one.
@@ -60,9 +60,9 @@ class Passes:
         self.head = head if through else None
 
     def __call__(self, inputs: Inputs, labels: Tensor | None) -> BatchPasses:
-        """The start's pass over a batch, with its slopes; the others follow when asked for."""
+        """The start's pass over a batch, with its changes; the others follow when asked for."""
         inputs = self._cast(inputs)
-        return BatchPasses(self, inputs, self.differentiate(inputs, labels))
+        return BatchPasses(self, inputs, self.differentiate.push(inputs, labels))
 
     def probe(self, inputs: Inputs) -> None:
         """Settles the methods, see `Differentiator.probe`."""
@@ -83,14 +83,14 @@ class BatchPasses:
     Attributes:
         start: outputs at θ.
         features: (B, D), the final linear layer's input at θ; None where there is none.
-        slopes: one (B,) a direction.
+        changes: one a direction, of the outputs at θ.
     """
 
-    def __init__(self, passes: Passes, inputs: Inputs, here: Pass) -> None:
+    def __init__(self, passes: Passes, inputs: Inputs, here: Pushed) -> None:
         self._passes, self._inputs = passes, inputs
         self.start: Any = here.outputs
         self.features = here.features
-        self.slopes = here.slopes
+        self.changes = here.changes
         self._known: dict[frozenset[str], Any] = {frozenset(): self.start}
 
     @property

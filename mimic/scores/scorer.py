@@ -7,9 +7,9 @@ captions go the same way as images with labels; they have other signals, and no 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from mimic.errors import MimicError
 from mimic.losses import NO_LABEL, Loss, check_labels, get_loss, reads_pairs
-from mimic.models.calling import Inputs, batch_size, plain_module
+from mimic.models.calling import Inputs, plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
 from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
-from mimic.scores.differentiate import Method
-from mimic.scores.logits import BATCH_SIGNALS
+from mimic.scores.differentiate import Method, slope_of
+from mimic.scores.logits import BATCH_SIGNALS, margin
 from mimic.scores.mimic import finite
-from mimic.scores.pairs import BATCH_PAIR_SIGNALS
+from mimic.scores.pairs import BATCH_PAIR_SIGNALS, Embedded, finds_its_own
 from mimic.scores.passes import BatchPasses, Passes
 from mimic.scores.precision import LEAST_SAMPLES, Agreement, Precision, agreement, check_agreement
 
@@ -41,12 +41,16 @@ class BatchScores:
         signals: name → (B,) float32, higher is better; NaN where it could not be had.
         codes: (B, 3) int64, the reference's most likely classes, best first; −1 where there is none, as for pairs.
         logprobs: (B, 3) float32, their log-probabilities in nats; NaN where there is none.
+        reference_agrees, start_agrees: (B,) bool, whether the model's own choice is what was given: the label's output
+            is the highest, or the image's caption the nearest of the batch's.
         reasons: one a sample, why some signal is NaN; None where all are numbers.
     """
 
     signals: dict[str, Tensor]
     codes: Tensor
     logprobs: Tensor
+    reference_agrees: Tensor
+    start_agrees: Tensor
     reasons: tuple[str | None, ...]
 
 
@@ -103,8 +107,10 @@ class SignalScorer:
         parts = (self.module, state, head, directions, self.loss, method)
         self.agreements: dict[str, Agreement] = {}
         self._force = force
-        self._full: Passes | None = Passes(*parts)
-        self._passes = self._full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
+        full = Passes(*parts)
+        self._passes = full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
+        # What half precision has still to be compared with.
+        self._unchecked: Passes | None = None if precision == "fp32" else full
         if example is not None:
             self._passes.probe(tuple(each[:1] for each in example) if isinstance(example, tuple) else example[:1])
 
@@ -154,45 +160,84 @@ class SignalScorer:
         """
         if self.pairs != (labels is None):
             raise MimicError("a loss of pairs takes no labels" if self.pairs else "the loss reads labels: give them")
-        scores = self._score(self._passes, inputs, labels)
-        if self._full is not None and self._full is not self._passes:
-            full = self._score(self._full, inputs, labels).signals
-            agreements = {name: agreement(each, full[name]) for name, each in scores.signals.items()}
-            if min(each.samples for each in agreements.values()) >= LEAST_SAMPLES:
-                self.agreements = agreements
-                if not self._force:
-                    check_agreement(agreements)
-                self._full = None  # checked once
+        if labels is None:
+            return self.judge(self.embed(inputs))
+        scores = self._of_labels(self._passes, inputs, labels)
+        if self._unchecked is not None:
+            self._check(scores, self._of_labels(self._unchecked, inputs, labels))
         return scores
 
-    def _score(self, passes: Passes, inputs: Inputs, labels: Tensor | None) -> BatchScores:
+    def embed(self, inputs: Inputs) -> Embedded:
+        """The part of scoring pairs that knows no batch: a pair's row is the same whatever the others are.
+
+        Raises:
+            MimicError: as for a call.
+        """
+        embedded = self._embedded(self._passes, inputs)
+        if self._unchecked is not None:
+            self._check(self.judge(embedded), self.judge(self._embedded(self._unchecked, inputs)))
+        return embedded
+
+    def judge(self, embedded: Embedded) -> BatchScores:
+        """The scores of pairs as a batch of their own: ``judge(embed(inputs))`` is what a call gives."""
+        with torch.inference_mode(False), torch.no_grad():
+            signals = self._signals(
+                embedded, embedded.ends, None, lambda name: BATCH_PAIR_SIGNALS[name](embedded, self.loss)
+            )
+            none = torch.full((len(embedded), TOP), -1, device=embedded.start[0].device)
+            agrees = finds_its_own(embedded.reference), finds_its_own(embedded.start)
+        return BatchScores(signals, none, none.float().fill_(torch.nan), *agrees, _reasons(signals, None))
+
+    def _embedded(self, passes: Passes, inputs: Inputs) -> Embedded:
+        batch = passes(inputs, None)
+        return Embedded(batch.start, batch.reference, self._ends(batch), batch.changes)
+
+    def _of_labels(self, passes: Passes, inputs: Inputs, labels: Tensor) -> BatchScores:
         batch = passes(inputs, labels)
-        known = None if labels is None else check_labels(labels, batch.start.shape[1]).clamp_min(0)
+        known = check_labels(labels, batch.start.shape[1]).clamp_min(0)
+        with torch.inference_mode(False), torch.no_grad():
+            signals = self._signals(batch, self._ends(batch), labels, lambda name: BATCH_SIGNALS[name](batch, known))
+            codes, logprobs = _predictions(batch.reference)
+            agrees = codes[:, 0] == labels, margin(batch.start, known) > 0
+        return BatchScores(signals, codes, logprobs, *agrees, _reasons(signals, labels))
+
+    def _ends(self, batch: BatchPasses) -> tuple[Any, ...]:
+        """Outputs at the end of each scope's path, where a signal needs them."""
+        directions = self.directions if "mimic_path" in self.wanted else []
+        return tuple(batch.with_replaced(frozenset(each.tensors)) for each in directions)
+
+    def _signals(
+        self,
+        batch: BatchPasses | Embedded,
+        ends: Sequence[Any],
+        labels: Tensor | None,
+        plain: Callable[[str], Tensor],
+    ) -> dict[str, Tensor]:
+        """The columns, as they are stored; `plain` gives those that know no direction.
+
+        `mimic_path` is [ℓ(θ) − ℓ(θ with the scope replaced by the reference's)] / ‖v‖.
+        """
         values: dict[str, Tensor] = {}
         for name in self.wanted:
             if name == "mimic":
-                values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, batch.slopes, strict=True)}
+                slopes = [slope_of(self.loss, batch.start, change, labels) for change in batch.changes]
+                values |= {name + suffix: -slope for suffix, slope in zip(self._suffixes, slopes, strict=True)}
             elif name == "mimic_path":
-                values |= self._path(batch, labels)
-            elif known is None:
-                values[name] = BATCH_PAIR_SIGNALS[name](batch, self.loss)
+                here = self.loss(batch.start, labels)
+                for direction, suffix, end in zip(self.directions, self._suffixes, ends, strict=True):
+                    values[name + suffix] = (here - self.loss(end, labels)) / direction.norm
             else:
-                values[name] = BATCH_SIGNALS[name](batch, known)
-        signals = {name: finite(each, labels) for name, each in values.items()}
-        reasons = _reasons(signals, labels)
-        if labels is None:
-            none = torch.full((batch_size(inputs), TOP), -1)
-            return BatchScores(signals, none, torch.full(none.shape, torch.nan), reasons)
-        return BatchScores(signals, *_predictions(batch.reference), reasons)
+                values[name] = plain(name)
+        return {name: finite(each, labels) for name, each in values.items()}
 
-    def _path(self, batch: BatchPasses, labels: Tensor | None) -> dict[str, Tensor]:
-        """[ℓ(θ) − ℓ(θ with the scope replaced by the reference's)] / ‖v‖ for each scope."""
-        here = self.loss(batch.start, labels)
-        values = {}
-        for direction, suffix in zip(self.directions, self._suffixes, strict=True):
-            end = self.loss(batch.with_replaced(frozenset(direction.tensors)), labels)
-            values["mimic_path" + suffix] = (here - end) / direction.norm
-        return values
+    def _check(self, half: BatchScores, full: BatchScores) -> None:
+        """Compares half precision with full on a batch, if it has samples enough: once."""
+        agreements = {name: agreement(each, full.signals[name]) for name, each in half.signals.items()}
+        if min(each.samples for each in agreements.values()) >= LEAST_SAMPLES:
+            self.agreements = agreements
+            if not self._force:
+                check_agreement(agreements)
+            self._unchecked = None
 
 
 def _check_names(signals: Sequence[str], known: Mapping[str, str], precision: str) -> None:

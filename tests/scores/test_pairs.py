@@ -12,7 +12,7 @@ from torch import nn
 from mimic.errors import MimicError
 from mimic.losses import LOSSES
 from mimic.scores import DEFAULT_PAIR_SIGNALS, PAIR_SIGNALS
-from mimic.scores.pairs import BATCH_PAIR_SIGNALS
+from mimic.scores.pairs import BATCH_PAIR_SIGNALS, Embedded
 from mimic.scores.scorer import SignalScorer
 
 PAIRS = 6
@@ -117,6 +117,30 @@ def test_pairs_have_no_predictions(towers):
     assert got.logprobs.isnan().all()
     assert got.reasons == (None,) * PAIRS
     assert got.codes.shape == got.logprobs.shape == (PAIRS, 3)
+
+
+@pytest.mark.parametrize(("method", "error"), [("auto", 1e-5), ("difference", 1e-2)])  # rounding by a short step
+def test_embedded_pairs_can_be_regrouped(towers, method, error):
+    start, reference, _ = towers
+    inputs = torch.randn(9, 9), torch.randint(11, (9, 4))
+    scorer = SignalScorer(start, reference.state_dict(), ["full", "image-last"], list(PAIR_SIGNALS), "clip", method)
+    pieces = [scorer.embed(tuple(each[some] for each in inputs)) for some in (slice(0, 4), slice(4, 9))]
+    together = Embedded.joined(pieces)
+    assert (len(together), [len(each) for each in pieces]) == (9, [4, 5])
+    drawn = torch.tensor([8, 0, 3, 5])
+    expected = scorer(tuple(each[drawn] for each in inputs))
+    got = scorer.judge(together.rows(drawn))
+    for name, values in expected.signals.items():
+        torch.testing.assert_close(got.signals[name], values, rtol=error, atol=error * float(values.abs().max()))
+    assert torch.equal(got.reference_agrees, expected.reference_agrees)
+
+
+def test_a_model_agrees_where_the_own_caption_is_nearest(towers):
+    start, reference, inputs = towers
+    got = SignalScorer(start, reference.state_dict(), "full", loss="clip")(inputs)
+    for model, agrees in ((start, got.start_agrees), (reference, got.reference_agrees)):
+        images, texts, *_ = model(*inputs)
+        assert agrees.tolist() == [int((texts @ image).argmax()) == i for i, image in enumerate(images)]
 
 
 def test_half_precision_leaves_words_whole(towers):

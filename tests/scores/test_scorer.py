@@ -52,6 +52,8 @@ def test_every_signal_is_its_definition(make_case, name, scope, head_only):
     top = reference.log_softmax(1).topk(3)
     assert torch.equal(got.codes, top.indices)
     torch.testing.assert_close(got.logprobs, top.values)
+    assert torch.equal(got.reference_agrees, top.indices[:, 0] == case.labels)
+    assert torch.equal(got.start_agrees, start.argmax(1) == case.labels)
 
 
 def test_signals_of_the_last_layer_come_from_the_same_pass(make_case):
