@@ -85,7 +85,7 @@ def test_a_folder_with_faults_is_published_with_reasons(
     (tmp_path / "tree/5/empty.png").touch()
     (tmp_path / "tree/6/notes.txt").touch()
     code, out, _ = mimic("import", tmp_path / "tree", "--dataset", "tree")
-    assert (code, "left out 1 files" in out) == (0, True)
+    assert (code, "found 1 files that are no images" in out) == (0, True)
     arguments = scoring(digits)
     arguments[1] = "tree"
     code, out, err = mimic(*arguments)

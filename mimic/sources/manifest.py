@@ -1,11 +1,16 @@
-"""A manifest: a table (CSV, JSONL or Parquet) with a row an image.
+"""A manifest: a table (CSV, TSV, JSONL or Parquet) with a row an image.
 
-Columns: path and label are needed; id (default: the path), truth and split are known; any other is kept as it came.
+Columns: path, and label or caption, are needed; id (default: the path), truth and split are known, and beside a caption
+caption_group and fault; any other is kept as it came. A table with both a label and a caption is one of labels, where
+the caption is a further column. A list of captions, or a path in several rows, makes one sample a caption, grouped.
 Paths are relative to the manifest's folder, or to a root that is given.
+
+Other names for path and caption that are in use are understood: open_clip's, Hugging Face's imagefolder's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,22 +21,30 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from mimic.data import Sample
+from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
 from mimic.sources.listing import Listing, Root, class_order
+from mimic.sources.text import LONGEST, clean
 
-NEEDED = ("path", "label")
-KNOWN = ("id", "path", "label", "truth", "split")
+LABELS = ("id", "path", "label", "truth", "split")
+CAPTIONS = ("id", "path", "caption", "caption_group", "fault", "split")
+# A column that is missing is looked for under these names.
+OTHERWISE = {
+    "path": ("file_name", "filepath", "image_path"),
+    "caption": ("captions", "text", "title"),
+    "id": ("uid",),
+}
 
 _LOOKED_AT = 100
+_BLOCK = 64 << 20  # bytes that are parsed at once: a row may not be longer
 
 
 def read_manifest(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
     """The rows of a manifest, in its order.
 
     Args:
-        path: a .csv, .jsonl (or .ndjson) or .parquet file.
+        path: a .csv, .tsv, .jsonl (or .ndjson) or .parquet file.
         root: what its paths are relative to; by default the manifest's folder.
         classes: class names in the order wanted; by default `class_order` of the labels.
 
@@ -39,64 +52,107 @@ def read_manifest(path: Path, root: Path | None = None, classes: list[str] | Non
         MimicError: an unknown ending; a file that is not what its ending says; a column missing; a row without a path;
             a path that leads out of the root; none of the first images where the root says.
     """
+    return listing_of(path, read_table(path), root or path.parent, classes)
+
+
+def read_table(path: Path) -> pa.Table:
+    """A manifest's columns as they came.
+
+    Raises:
+        MimicError: an unknown ending; a file that is not what its ending says.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise MimicError(
-            f"{path} is no manifest by its ending: use one of {', '.join(READERS)}, or a class-folder tree"
+            f"{path} is no manifest by its ending: use one of {', '.join(READERS)}, a class-folder tree, or shards"
         )
     try:
-        table = reader(path)
+        return reader(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise MimicError(f"{path} cannot be read as {path.suffix.lower()} ({reason}): check the file") from None
-    table = _checked(path, table)
-    allowed = Root(root or path.parent)
+
+
+def listing_of(path: Path, table: pa.Table, root: Path, classes: list[str] | None = None) -> Listing:
+    """The samples of a manifest that has been read; arguments and errors as in `read_manifest`."""
+    table, task = _checked(path, table)
+    allowed = Root(root)
+    known = CAPTIONS if task == "captions" else LABELS
 
     def samples() -> Iterator[Sample]:
-        return _samples(path, table, allowed)
+        return _captions(path, table, allowed) if task == "captions" else _labels(path, table, allowed)
 
     _refuse_wrong_root(path, allowed, list(islice(samples(), _LOOKED_AT)))
-    labels = pc.unique(table["label"]).to_pylist()
+    labels = pc.unique(table["label"]).to_pylist() if task == "labels" else []
     names = classes or class_order(label for label in labels if label)
-    columns = {field.name: field.type for field in table.schema if field.name not in KNOWN}
-    return Listing("manifest", path.resolve(), allowed.path, names, samples, columns)
+    columns = {field.name: field.type for field in table.schema if field.name not in known}
+    return Listing("manifest", path.resolve(), allowed.path, names, samples, columns, task)
 
 
-def _csv(path: Path) -> pa.Table:
+def _csv(path: Path, delimiter: str = ",") -> pa.Table:
     # Ours are text whatever they look like: "01" is not 1, and a class may be called "NA".
-    types = {name: pa.string() for name in KNOWN}
+    texts = {*LABELS, *CAPTIONS, *(name for names in OTHERWISE.values() for name in names)}
     return pyarrow.csv.read_csv(
         path,
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
+        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
     )
 
 
 READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".csv": _csv,
+    ".tsv": lambda path: _csv(path, "\t"),
     ".jsonl": pyarrow.json.read_json,
     ".ndjson": pyarrow.json.read_json,
     ".parquet": lambda path: pyarrow.parquet.ParquetFile(path).read(),
 }
 
 
-def _checked(path: Path, table: pa.Table) -> pa.Table:
-    """The table with our columns as text and the others in types that a database has."""
-    missing = [name for name in NEEDED if name not in table.column_names]
-    present = ", ".join(table.column_names) or "none"
-    if missing:
-        raise MimicError(
-            f"{path} has no column {' and no column '.join(missing)} (it has {present}): "
-            "a manifest needs path and label, and may have id, truth and split"
-        )
+def _checked(path: Path, table: pa.Table) -> tuple[pa.Table, Task]:
+    """The table with our columns as text and the others in types that a database has; what it is a table of."""
     if len(set(table.column_names)) < len(table.column_names):
         raise MimicError(f"{path} has two columns of the same name: rename one of them")
     if not table.num_rows:
         raise MimicError(f"{path} has no rows, so there is nothing to import")
+    task: Task = "labels" if "label" in table.column_names else "captions"
+    present = ", ".join(table.column_names)
+    table = table.rename_columns(_names(table.column_names, CAPTIONS if task == "captions" else ("path",)))
+    missing = [
+        name for name in ("path", "caption" if task == "captions" else "label") if name not in table.column_names
+    ]
+    if missing:
+        wanted = " and no column ".join(missing).replace("caption", "label or caption")
+        raise MimicError(
+            f"{path} has no column {wanted} (it has {present}): "
+            "a manifest needs path, and label or caption, and may have id, truth and split"
+        )
+    if task == "captions" and pa.types.is_list(table["caption"].type):
+        table = _one_a_caption(table)
+    known = CAPTIONS if task == "captions" else LABELS
     columns = {
-        name: _text(path, name, table[name]) if name in KNOWN else _plain(table[name]) for name in table.column_names
+        name: _text(path, name, table[name]) if name in known else _plain(table[name]) for name in table.column_names
     }
-    return pa.table(columns)
+    return pa.table(columns), task
+
+
+def _names(names: list[str], wanted: tuple[str, ...]) -> list[str]:
+    """The columns' names, with ours for those that are called otherwise."""
+    ours = {
+        other: name
+        for name in wanted
+        if name not in names
+        for other in [other for other in OTHERWISE.get(name, ()) if other in names][:1]
+    }
+    return [ours.get(name, name) for name in names]
+
+
+def _one_a_caption(table: pa.Table) -> pa.Table:
+    """A row a caption of a column with lists of them; a row without any keeps one, without a caption."""
+    lists = table["caption"].combine_chunks()
+    lists = pc.if_else(pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 0), pa.scalar([None], lists.type), lists)
+    rows = table.drop_columns(["caption"]).take(pc.list_parent_indices(lists))
+    return rows.append_column("caption", pc.list_flatten(lists))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -122,20 +178,52 @@ def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         ) from None
 
 
-def _samples(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
-    further = [name for name in table.column_names if name not in KNOWN]
+def _rows(
+    path: Path, table: pa.Table, allowed: Root, known: tuple[str, ...]
+) -> Iterator[tuple[int, str, list[str | None], dict[str, object]]]:
+    """(place, path relative to the root, the columns of ours, the further ones) of every row."""
+    further = [name for name in table.column_names if name not in known]
     number = 0
     for batch in table.to_batches(max_chunksize=50_000):
         columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
         nothing = [None] * batch.num_rows
-        known = [columns.get(name, nothing) for name in KNOWN]
-        for row, (own_id, file, label, truth, split) in enumerate(zip(*known, strict=True)):
+        ours = zip(*(columns.get(name, nothing) for name in known), strict=True)
+        files = columns["path"]
+        for row, (file, values) in enumerate(zip(files, ours, strict=True)):
             if not file:
                 raise MimicError(f"row {number + 1} of {path} has no path: every row needs one")
-            relative = allowed.relative(file)
-            extra = {name: columns[name][row] for name in further}
-            yield Sample(number, own_id or relative, relative, label or None, truth or None, split or None, extra)
+            yield number, allowed.relative(file), list(values), {name: columns[name][row] for name in further}
             number += 1
+
+
+def _labels(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
+    for number, file, (own, _, label, truth, split), extra in _rows(path, table, allowed, LABELS):
+        yield Sample(number, own or file, file, label or None, truth or None, split or None, extra)
+
+
+def _captions(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
+    """Rows of one image are a group. Where they share an id, the first has it, the next is ``ID#1``, and so on."""
+    images = pc.value_counts(table["path"].combine_chunks())
+    shared = set(images.field("values").filter(pc.greater(images.field("counts"), 1)).to_pylist())
+    shared = {allowed.relative(file) for file in shared if file}
+    times: Counter[str] = Counter()
+    for number, file, (own, _, caption, group, fault, split), extra in _rows(path, table, allowed, CAPTIONS):
+        name = clean(own or file)
+        if file in shared:
+            group = group or file
+            times[name] += 1
+            name = f"{name}#{times[name] - 1}" if times[name] > 1 else name
+        words = None if caption is None else clean(caption[:LONGEST])
+        yield Sample(
+            number,
+            name,
+            file,
+            split=split or None,
+            extra=extra,
+            caption=words,
+            caption_group=group or None,
+            fault=fault,
+        )
 
 
 def _refuse_wrong_root(path: Path, allowed: Root, first: list[Sample]) -> None:

@@ -10,7 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mimic.errors import MimicError
+from mimic.runs.importing import import_dataset
 from mimic.sources.manifest import read_manifest
+from mimic.workspace.datasets import read_samples
+from mimic.workspace.layout import Workspace
+from tests import hostile
 
 ROWS = [
     {"path": "a/1.png", "label": "01", "truth": "NA", "split": "train", "width": 28, "note": "x"},
@@ -89,8 +93,8 @@ def test_nothing_outside_the_root(path: str, images: Path) -> None:
     [
         ("m.txt", "path,label\n", "no manifest by its ending"),
         ("m.csv", "", "cannot be read as .csv"),
-        ("m.csv", "path,class\na,b\n", r"no column label \(it has path, class\)"),
-        ("m.csv", "x\n1\n", "no column path and no column label"),
+        ("m.csv", "path,class\na,b\n", r"no column label or caption \(it has path, class\)"),
+        ("m.csv", "x\n1\n", "no column path and no column label or caption"),
         ("m.csv", "path,label\n", "has no rows"),
         ("m.csv", "path,label,label\na/1.png,x,y\n", "two columns of the same name"),
         ("m.csv", "path,label\na/1.png,x\n,y\n", "row 2 .* has no path"),
@@ -107,3 +111,65 @@ def test_bad_manifests_get_a_sentence(name: str, text: str, sentence: str, image
     with pytest.raises(MimicError, match=sentence) as caught:
         list(read_manifest(images / name).samples())
     assert "\n" not in str(caught.value)
+
+
+CAPTIONED = [
+    {"path": "a/1.png", "caption": "One", "fault": "", "split": "train", "width": 1},
+    {"path": "b.png", "caption": 'Ünï, "x"\n', "fault": "swapped", "split": "train", "width": 2},
+    {"path": "./a/1.png", "caption": "Two", "fault": None, "split": None, "width": 3},
+    {"path": "a/1.png", "caption": None, "fault": None, "split": None, "width": 4},
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_captions_of_every_kind(kind: str, images: Path) -> None:
+    table, path = pd.DataFrame(CAPTIONED), images / f"m.{kind}"
+    if kind == "parquet":
+        table.to_parquet(path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in CAPTIONED))
+    else:
+        table = table.fillna({"caption": "", "fault": ""})
+        table.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
+    listing = read_manifest(path)
+    samples = list(listing.samples())
+    assert (listing.task, listing.classes, list(listing.columns)) == ("captions", [], ["width"])
+    assert [s.id for s in samples] == ["a/1.png", "b.png", "a/1.png#1", "a/1.png#2"]
+    assert [s.caption or None for s in samples] == ["One", 'Ünï, "x"\n', "Two", None]
+    assert [s.caption_group for s in samples] == ["a/1.png", None, "a/1.png", "a/1.png"]
+    assert [s.fault for s in samples][:2] == ["", "swapped"]
+    assert [s.extra["width"] for s in samples] == [1, 2, 3, 4]
+
+
+def test_names_that_others_use_and_lists_of_captions(images: Path) -> None:
+    rows = [
+        {"file_name": "a/1.png", "captions": ["x", "y"], "uid": "u"},
+        {"file_name": "b", "captions": [], "uid": "v"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), images / "m.parquet")
+    assert [(s.id, s.path, s.caption, s.caption_group) for s in read_manifest(images / "m.parquet").samples()] == [
+        ("u", "a/1.png", "x", "a/1.png"),
+        ("u#1", "a/1.png", "y", "a/1.png"),
+        ("v", "b", None, None),
+    ]
+    (images / "m.tsv").write_text("filepath\ttitle\na/1.png\tA cat\n")
+    assert [(s.path, s.caption) for s in read_manifest(images / "m.tsv").samples()] == [("a/1.png", "A cat")]
+
+
+def test_a_caption_beside_a_label_is_a_further_column(images: Path) -> None:
+    (images / "m.csv").write_text("path,label,caption,fault\na/1.png,cat,A cat,none\n")
+    listing = read_manifest(images / "m.csv")
+    (sample,) = listing.samples()
+    assert (listing.task, sample.label, sample.caption) == ("labels", "cat", None)
+    assert sample.extra == {"caption": "A cat", "fault": "none"}
+
+
+def test_captions_that_are_code_somewhere_come_through_as_text(tmp_path: Path) -> None:
+    captions = [*hostile.CAPTIONS, "x" * hostile.HUGE]
+    hostile.manifest(tmp_path / "m.csv", captions)
+    dataset, _ = import_dataset(Workspace(tmp_path / "w"), tmp_path / "m.csv", "d")
+    read = [sample.caption for sample in read_samples(dataset, 0, 100)]
+    assert read[:-1] == hostile.CAPTIONS
+    assert read[-1] == "x" * (1 << 20)
+    pq.write_table(pa.table({"path": ["0.png"], "caption": ["a\0b"]}), tmp_path / "m.parquet")
+    assert [sample.caption for sample in read_manifest(tmp_path / "m.parquet").samples()] == ["a\ufffdb"]

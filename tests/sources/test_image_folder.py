@@ -1,0 +1,54 @@
+"""Hugging Face's imagefolder: what `datasets` reads from it is what we read."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from mimic.errors import MimicError
+from mimic.images import image_bytes, read_image
+from mimic.sources.open import open_source
+from tests.hostile import png
+
+
+def write(folder: Path, rows: list[dict[str, object]]) -> None:
+    folder.mkdir(parents=True)
+    for row in rows:
+        (folder / str(row["file_name"])).write_bytes(png(colour=str(row["text"]).split()[0]))
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+ROWS: list[dict[str, object]] = [
+    {"file_name": "1.png", "text": "red thing", "n": 1},
+    {"file_name": "2.png", "text": "blue thing", "n": 2},
+]
+
+
+def test_splits_as_datasets_has_them(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write(folder / "train", ROWS)
+    write(folder / "test", ROWS[:1])
+    listing = open_source(folder)
+    ours = list(listing.samples())
+    theirs = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        mine = [sample for sample in ours if sample.split == split]
+        assert [sample.caption for sample in mine] == list(theirs[split]["text"])
+        for sample, row in zip(mine, theirs[split], strict=True):
+            picture = read_image(image_bytes(listing.root, sample.path or ""))
+            assert picture.convert("RGB").tobytes() == row["image"].convert("RGB").tobytes()
+    assert {sample.extra["n"] for sample in ours} == {1, 2}
+
+
+def test_one_folder_and_labels(tmp_path: Path) -> None:
+    write(tmp_path / "data", [{**row, "label": 7} for row in ROWS])
+    listing = open_source(tmp_path / "data")
+    assert (listing.task, listing.classes, [s.label for s in listing.samples()]) == ("labels", ["7"], ["7", "7"])
+
+
+def test_columns_that_do_not_match(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "train", ROWS)
+    write(tmp_path / "data" / "test", [{**ROWS[0], "n": ["x"]}])
+    with pytest.raises(MimicError, match="do not match"):
+        open_source(tmp_path / "data")
