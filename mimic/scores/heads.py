@@ -117,8 +117,26 @@ def heads(frozen: Frozen, belief: Belief = TRUSTING) -> Iterator[Head]:
         yield head
 
 
+def weighted_heads(features: Tensor, frozen: Frozen, weights: NDArray[np.float32]) -> list[Head]:
+    """Several heads trained at once on the same batches, each with its own weights of the samples.
+
+    A head that leaves samples out (weight 0) takes as many steps as one that takes all, so that they differ in what they
+    see and not in how long they learn.
+
+    Args:
+        features: (N, D) standardised.
+        frozen: the labels and settings; its own features are not looked at.
+        weights: (N, F), 0 … 1.
+
+    Returns:
+        F heads, as they are after the last epoch.
+    """
+    *_, last = _training(features, frozen, TRUSTING, torch.from_numpy(weights))
+    return last
+
+
 def _training(features: Tensor, frozen: Frozen, belief: Belief, taken: Tensor) -> Iterator[list[Head]]:
-    """F heads after each epoch; `taken` (N, F) says which samples each is trained on, of those with a label."""
+    """F heads after each epoch; `taken` (N, F) weighs the samples each is trained on, of those with a label."""
     labels = torch.from_numpy(frozen.labels)
     flips, targets = (
         None if each is None else torch.from_numpy(each).float() for each in (belief.flips, belief.targets)
@@ -140,7 +158,7 @@ def _training(features: Tensor, frozen: Frozen, belief: Belief, taken: Tensor) -
             taught = F.one_hot(labels[batch], classes).float() if targets is None else targets[batch]
             losses = -(taught[:, None] * log_probs).sum(dim=2) * taken[batch]
             optimiser.zero_grad(set_to_none=True)
-            (losses.sum(dim=0) / taken[batch].sum(dim=0).clamp_min(1)).sum().backward()  # type: ignore[no-untyped-call]
+            (losses.sum(dim=0) / taken[batch].sum(dim=0).clamp_min(1e-6)).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         weights, biases = (each.detach().clone().view(count, classes, -1) for each in (weight, bias))
         yield [Head(*each) for each in zip(weights, biases.squeeze(2), strict=True)]

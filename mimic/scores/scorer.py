@@ -21,7 +21,7 @@ from mimic.models.calling import Inputs, plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
-from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
+from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS
 from mimic.scores.differentiate import Method, slope_of
 from mimic.scores.logits import BATCH_SIGNALS, margin
 from mimic.scores.mimic import finite
@@ -96,7 +96,7 @@ class SignalScorer:
         self.loss = get_loss(loss)
         self.pairs = reads_pairs(self.loss)
         self.wanted = tuple((DEFAULT_PAIR_SIGNALS if self.pairs else DEFAULT_SIGNALS) if signals is None else signals)
-        _check_names(self.wanted, PAIR_SIGNALS if self.pairs else SIGNALS, precision)
+        _check_names(self.wanted, [*_BY_SCOPE, *(BATCH_PAIR_SIGNALS if self.pairs else BATCH_SIGNALS)], precision)
         scopes = [scope] if isinstance(scope, str) else list(scope)
         state = match_state(self.module, reference_state)
         images = None if isinstance(example, tuple) else example
@@ -240,7 +240,7 @@ class SignalScorer:
             self._unchecked = None
 
 
-def _check_names(signals: Sequence[str], known: Mapping[str, str], precision: str) -> None:
+def _check_names(signals: Sequence[str], known: Sequence[str], precision: str) -> None:
     if unknown := [name for name in signals if name not in known]:
         raise MimicError(f"there is no signal {unknown[0]!r}: one of {', '.join(known)}")
     if precision not in get_args(Precision):

@@ -11,11 +11,12 @@ from torch import nn
 
 from mimic.errors import MimicError
 from mimic.losses import LOSSES
-from mimic.scores import DEFAULT_PAIR_SIGNALS, PAIR_SIGNALS
+from mimic.scores import DEFAULT_PAIR_SIGNALS, DRAW_ERROR, PAIR_SIGNALS
 from mimic.scores.pairs import BATCH_PAIR_SIGNALS, Embedded
 from mimic.scores.scorer import SignalScorer
 
 PAIRS = 6
+OF_A_BATCH = [name for name in PAIR_SIGNALS if name != DRAW_ERROR]
 
 
 class Text(nn.Module):
@@ -81,7 +82,7 @@ def in_scope(scope, module):
 @pytest.mark.parametrize("scope", ["image-last", "text-last", "full", "re:logit|visual.0"])
 def test_every_signal_is_its_definition(towers, loss, scope):
     start, reference, inputs = towers
-    scorer = SignalScorer(start, reference.state_dict(), scope, list(PAIR_SIGNALS), loss, example=inputs)
+    scorer = SignalScorer(start, reference.state_dict(), scope, OF_A_BATCH, loss, example=inputs)
     got = scorer(inputs)
     names = in_scope(scope, start)
     assert set(scorer.directions[0].tensors) == set(names)
@@ -123,7 +124,7 @@ def test_pairs_have_no_predictions(towers):
 def test_embedded_pairs_can_be_regrouped(towers, method, error):
     start, reference, _ = towers
     inputs = torch.randn(9, 9), torch.randint(11, (9, 4))
-    scorer = SignalScorer(start, reference.state_dict(), ["full", "image-last"], list(PAIR_SIGNALS), "clip", method)
+    scorer = SignalScorer(start, reference.state_dict(), ["full", "image-last"], OF_A_BATCH, "clip", method)
     pieces = [scorer.embed(tuple(each[some] for each in inputs)) for some in (slice(0, 4), slice(4, 9))]
     together = Embedded.joined(pieces)
     assert (len(together), [len(each) for each in pieces]) == (9, [4, 5])
@@ -154,7 +155,7 @@ def test_half_precision_leaves_words_whole(towers):
 def test_refusals(towers):
     start, reference, inputs = towers
     state = reference.state_dict()
-    with pytest.raises(MimicError, match="no signal 'margin': one of mimic, clip, "):
+    with pytest.raises(MimicError, match="no signal 'margin': one of mimic, mimic_path, clip, "):
         SignalScorer(start, state, "full", ["margin"], "clip")
     with pytest.raises(MimicError, match="a loss of pairs takes no labels"):
         SignalScorer(start, state, "full", loss="clip")(inputs, torch.zeros(PAIRS, dtype=torch.long))
@@ -163,5 +164,5 @@ def test_refusals(towers):
 
 
 def test_every_signal_has_a_meaning_and_a_function():
-    assert set(PAIR_SIGNALS) == set(BATCH_PAIR_SIGNALS) | {"mimic", "mimic_path"}
+    assert set(OF_A_BATCH) == set(BATCH_PAIR_SIGNALS) | {"mimic", "mimic_path"}
     assert set(DEFAULT_PAIR_SIGNALS) <= set(PAIR_SIGNALS)

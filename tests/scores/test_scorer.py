@@ -168,7 +168,7 @@ def test_two_classes_have_two_predictions(make_case):
 
 def test_refusals(make_case):
     case = make_case("mlp", seed=8)
-    with pytest.raises(MimicError, match="no signal 'luck': one of mimic, ref_logprob"):
+    with pytest.raises(MimicError, match="no signal 'luck': one of mimic, mimic_path, ref_logprob"):
         SignalScorer(case.start, case.reference.state_dict(), signals=["luck"])
     with pytest.raises(MimicError, match="reference equals the start over scope last"):
         SignalScorer(case.start, case.start.state_dict())
