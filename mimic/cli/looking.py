@@ -8,12 +8,15 @@ import typer
 from rich.table import Table
 
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary
+from mimic.cli.training import print_training
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
 
 def runs(workspace: WorkspaceOption = DEFAULT) -> None:
     """List the runs of a workspace, the newest first."""
+    from mimic.workspace.queries.progress import progress
+
     place = Workspace(workspace)
     found = place.runs()
     if not found:
@@ -21,11 +24,12 @@ def runs(workspace: WorkspaceOption = DEFAULT) -> None:
     titles = ("run", "data set", "state", "scored", "not scored", "scopes", "start", "reference check", "begun")
     table = Table(*titles, box=None)
     for run in found:
-        counts = run.counts
-        scored = f"{counts['scored']:,}" if counts else f"{run.done:,} of {run.size:,}"
+        counts, told = run.counts, progress(run)
+        scored = f"{counts['scored']:,}" if counts else f"{told.done:,} of {told.size:,}"
         verdict = run.check["verdict"] if run.check else ""
         failed = f"{counts['not_scored']:,}" if counts else ""
-        scopes = "+".join(run.facts.get("config", {}).get("scopes", []))
+        config = run.facts.get("config", {})
+        scopes = "+".join(config.get("scopes", [])) or config.get("scope", "")
         start = (run.facts.get("start") or {"name": ""})["name"]
         begun = run.facts["created"]
         table.add_row(run.id, run.dataset, run.state, scored, failed, scopes, start, verdict, begun)
@@ -38,6 +42,7 @@ def show(
 ) -> None:
     """Show a run: settings, state, counts, what could not be scored, and whether its reference is fit."""
     from mimic.workspace.queries.connection import Published
+    from mimic.workspace.queries.progress import progress
     from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
 
     place = Workspace(workspace)
@@ -45,12 +50,15 @@ def show(
     out = console()
     print_settings(shown)
     if shown.state != "published":
-        out.print(f"done        {shown.done:,} of {shown.size:,}")
+        told = progress(shown)
+        out.print(f"done        {told.done:,} of {told.size:,}" + (f" · {told.note}" if told.note else ""))
         if shown.error:
             out.print(f"error       {shown.error}")
         return
     published = Published.of(shown, place.dataset(shown.dataset))
     print_summary(shown)
+    if shown.facts.get("kind") == "train":
+        print_training(shown)
     print_frame(signal_summary(published))
     if published.not_scored:
         out.print(f"\nnot scored: {published.not_scored:,}")

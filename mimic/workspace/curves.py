@@ -59,7 +59,7 @@ def read_curves(run: Run) -> pd.DataFrame:
         return found
     with reading(run.scores_file) as connection:
         found = connection.sql("SELECT * FROM curves ORDER BY rowid").df()
-        return found
+    return found
 
 
 def curves_table(connection: duckdb.DuckDBPyConnection, run: Run) -> None:

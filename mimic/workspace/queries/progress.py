@@ -1,4 +1,4 @@
-"""A run that is still going, told from its parts alone: nothing is asked of the process that writes them."""
+"""A run that is still going, told from its files alone: nothing is asked of the process that writes them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from mimic.workspace.files import read_json
 from mimic.workspace.layout import Run, State
 
 
@@ -17,9 +18,10 @@ class Progress:
 
     Attributes:
         state: as the run says it.
-        done, size: samples.
-        rate: samples a second, from the first to the newest part of this stretch; None until two parts are there.
+        done, size: samples; of a training run, visits.
+        rate: of these a second, from the first to the newest part of this stretch; None until two parts are there.
         remaining: seconds; None where there is no rate.
+        note: what else a training run says of where it is.
     """
 
     state: State
@@ -27,6 +29,7 @@ class Progress:
     size: int
     rate: float | None
     remaining: float | None
+    note: str = ""
 
     @property
     def share(self) -> float:
@@ -39,6 +42,8 @@ _PAUSE = 600.0
 
 def progress(run: Run) -> Progress:
     """How far a run is. Looks at the disk each time; costs a directory listing."""
+    if run.facts.get("kind") == "train":
+        return _training(run)
     lengths = {shard.index: len(shard) for shard in run.shards}
     finished = sorted((part.stat().st_mtime, lengths[int(part.stem)]) for part in run.parts)
     done = sum(samples for _, samples in finished)
@@ -53,8 +58,9 @@ def progress(run: Run) -> Progress:
 
 def running_histogram(run: Run, signal: str, bars: int = 60, samples: int = 500_000) -> pd.DataFrame:
     """Bars of a signal over the newest parts, about so many samples, in the form of `histogram`; empty without any."""
+    column = "score" if run.facts.get("kind") == "train" else signal  # a training run's parts hold visits
     newest = run.parts[-max(samples // run.shards[0].last, 1) :]
-    values = [pq.read_table(part, columns=[signal])[signal].to_numpy() for part in newest]
+    values = [pq.read_table(part, columns=[column])[column].to_numpy() for part in newest]
     scores = np.concatenate([np.empty(0, np.float32), *values])
     scores = scores[~np.isnan(scores)].astype(np.float64)
     if not scores.size:
@@ -66,3 +72,16 @@ def running_histogram(run: Run, signal: str, bars: int = 60, samples: int = 500_
     frame["low"] = np.where(frame["bar"] == 0, -np.inf, frame["left"])
     frame["high"] = np.where(frame["bar"] == len(counts) - 1, np.inf, frame["right"])
     return frame.assign(group="all", n=counts).query("n > 0").reset_index(drop=True)
+
+
+def _training(run: Run) -> Progress:
+    """As the training said itself; once it has stopped, what its checkpoint kept."""
+    state, size = run.state, int(run.facts["visits"])
+    try:
+        told = read_json(run.folder / "progress.json")
+    except FileNotFoundError:
+        return Progress(state, size if state == "published" else 0, size, None, None)
+    if state != "running":
+        return Progress(state, size if state == "published" else int(told["kept"]), size, None, None, told["note"])
+    done, rate = int(told["done"]), told["rate"]
+    return Progress(state, done, size, rate, (size - done) / rate if rate else None, told["note"])
