@@ -3,14 +3,13 @@
 import streamlit as st
 
 from mimic.evaluation import verdicts as judged
-from mimic.evaluation.audit import Interval, quotas
+from mimic.evaluation.audit import Interval
 from mimic.filters.rules import read_rule
 from mimic.reports import figures, text
-from mimic.workspace.audits import begin_audit, list_audits
+from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
-from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.review import Known
-from mimic.workspace.queries.threshold import line_at
 from pages.widgets import frame, judge, state
 
 IN_HAND = 8
@@ -26,12 +25,10 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     asked = st.number_input("Samples to judge", 10, 100_000, 200, 10, key="asked", width=150)
     draw = st.button("Draw", icon=":material/casino:", key="draw")
 rule = read_rule(found[name].rule)
-published = Published.of(chosen.workspace.run(rule.run), chosen.dataset)
+table = Dense(chosen.workspace, chosen.dataset)
 if draw:
-    line = line_at(published, rule.signal, rule.threshold)
-    numbers = quotas(line.dropped, line.kept, int(asked))
-    begin_audit(chosen.workspace, name, published, rule.signal, rule.threshold, numbers)
-audit = next((one for one in list_audits(chosen.workspace, published.run) if one.name == name), None)
+    judged.begin(table, name, rule, int(asked))
+audit = next((one for one in list_audits(chosen.workspace) if one.name == name), None)
 if audit is None:
     st.info(
         "Nothing is drawn for this filter yet. Half of the samples come from what it drops, half from what it keeps; "
@@ -40,13 +37,15 @@ if audit is None:
     )
     state.leave("audit", chosen.address | {"filter": name})
     st.stop()
+published = table.published(audit.run)
+signal = audit.signal or published.main
+frame.rule_words(name, rule)
 st.caption(
-    f"Is the given label right? {text.markdown(name)} keeps {text.markdown(rule.signal)} ≥ "
-    f"{text.score(rule.threshold)} on run {text.markdown(rule.run)}; about half of the samples lie below. "
+    "Is the given label right? About half of the samples are dropped by the filter, half are kept. "
     "Keys: K good, D bad, L relabel, S cannot tell, U undo."
 )
 known = st.session_state.setdefault(
-    f"known {published.published_at} {published.run} {audit.signal}", Known(published, audit.signal)
+    f"known {published.published_at} {published.run} {signal}", Known(published, signal)
 )
 desk = judge.Desk(chosen, published, decisions, who, audit.source, blind=True, names=("Good", "Bad"))
 
@@ -93,12 +92,12 @@ if st.toggle("Show what the verdicts say", key="results"):
             result("Recall", at_line.recall, "The dropped ones among the bad", narrower(at_line.more_for_recall()))
         with columns[2]:
             result("Bad in all", at_line.bad_share, "The bad ones among all scored samples", "")
-        table = judged.curve(published, audit, said)
-        st.plotly_chart(
-            figures.audit_curve(table, colours, audit.signal, audit.line),
-            config=figures.CONFIG,
-            key=f"curve {audit.name}",
-            alt="Precision and recall of other lines, with their intervals",
-        )
+        if audit.signal is not None:
+            st.plotly_chart(
+                figures.audit_curve(judged.curve(published, audit, said), colours, audit.signal, audit.line),
+                config=figures.CONFIG,
+                key=f"curve {audit.name}",
+                alt="Precision and recall of other lines, with their intervals",
+            )
     st.caption("An interval holds for a number of verdicts settled beforehand, not for stopping when it looks good.")
 state.leave("audit", chosen.address | {"filter": name})

@@ -6,7 +6,7 @@ from mimic.filters.rules import read_rule
 from mimic.reports import exports, text
 from mimic.workspace.decisions import overruling
 from mimic.workspace.layout import check_name
-from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from pages.widgets import frame, state
 
 IMAGES = {"symlink": "Links", "hardlink": "Hard links", "copy": "Copies"}
@@ -50,16 +50,12 @@ with left:
         )
 saved = found[name]
 rule = read_rule(saved.rule)
-published = Published.of(chosen.workspace.run(rule.run), chosen.dataset)
 people = overruling(chosen.workspace, chosen.dataset) if overrule else None
-selection = exports.Selection(published, rule, people)
+selection = exports.Selection(Dense(chosen.workspace, chosen.dataset), rule, people)
 options = exports.Options(images=images, shard_size=shard_size, column=column)
 counts = selection.counts()
 with right:
-    st.markdown(
-        f"**{text.markdown(name)}** :small[keeps {text.markdown(rule.signal)} ≥ {text.score(rule.threshold)} "
-        f"on run {text.markdown(rule.run)}]"
-    )
+    frame.rule_words(name, rule)
     cards = st.columns(3, gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(counts["kept"]), border=True)
     cards[1].metric(":orange[:material/close:] Dropped", text.count(counts["dropped"]), border=True)

@@ -4,10 +4,13 @@ import math
 
 import streamlit as st
 
+from mimic.evaluation import ruling
+from mimic.filters.expression import expression
 from mimic.filters.rules import read_rule
 from mimic.reports import text
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import list_filters
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where
 from mimic.workspace.queries.review import Known, Queue
 from pages.widgets import frame, judge, state
@@ -17,14 +20,14 @@ VIEWS = {"one": "One image", "grid": "A grid"}
 
 chosen = frame.choose("review", "Review")
 published, decisions = chosen.published, Decisions(chosen.workspace, chosen.dataset)
-filters = {
-    one.name: read_rule(one.rule)
+rules = {
+    one.name: rule
     for one in list_filters(chosen.workspace, chosen.dataset.name)
-    if one.rule.get("run") == chosen.run.id
+    if chosen.run.id in (rule := read_rule(one.rule)).runs
 }
 queues = {"lowest": "Lowest scores first", "highest": "Highest scores first", "random": "At random"}
-queues |= {f"line {name}": f"Nearest to the line of {name}" for name in filters}
-queues |= {f"dropped {name}": f"What {name} drops, from its line down" for name in filters}
+queues |= {f"line {name}": f"Nearest to the line of {name}" for name, rule in rules.items() if rule.is_line}
+queues |= {f"dropped {name}": f"What {name} drops, from the highest score down" for name in rules}
 
 
 def queue_of(which: str) -> Queue:
@@ -33,12 +36,15 @@ def queue_of(which: str) -> Queue:
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
     where = Where(ranges=((chosen.signal, *bounds),) if bounds != (-math.inf, math.inf) else ())
     kind, _, name = which.partition(" ")
-    if kind == "line":
-        return Queue(published, filters[name].signal, "nearest", where, near=filters[name].threshold)
-    if kind == "dropped":
-        rule = filters[name]
-        return Queue(published, rule.signal, "highest", Where(ranges=((rule.signal, -math.inf, rule.threshold),)))
-    return Queue(published, chosen.signal, which, where)
+    if not name:
+        return Queue(published, chosen.signal, which, where)
+    table, rule = Dense(chosen.workspace, chosen.dataset), rules[name]
+    drawn = rule.line(table) if kind == "line" else None
+    if drawn is not None:
+        column, score = drawn
+        return Queue(published, column.signal, "nearest", where, near=score)
+    own = [column.signal for column in rule.columns if column.run == chosen.run.id]
+    return Queue(published, (own or [chosen.signal])[0], "highest", Where(), listed=ruling.dropped(rule, table))
 
 
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -52,7 +58,10 @@ if wanted.where.ranges and which in ("lowest", "highest", "random"):
     st.badge(
         f"{text.markdown(chosen.signal)} {text.interval(*wanted.where.ranges[0][1:])}", icon=":material/select:",
     )  # fmt: skip
-key = f"queue {published.published_at} {published.run} {wanted.signal} {which} {wanted.where}"
+rule = rules.get(which.partition(" ")[2])
+key = (
+    f"queue {published.published_at} {published.run} {wanted.signal} {which} {wanted.where} {rule and expression(rule)}"
+)
 queue = st.session_state.setdefault(key, wanted)
 known = st.session_state.setdefault(
     f"known {published.published_at} {published.run} {queue.signal}", Known(published, queue.signal)

@@ -4,12 +4,14 @@ import streamlit as st
 
 from mimic.errors import MimicError
 from mimic.evaluation import verdicts
-from mimic.filters.rules import ThresholdRule, read_rule
+from mimic.filters.expression import expression
+from mimic.filters.rules import read_rule
+from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports import exports, figures, text
 from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
-from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where, gallery_page
 from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, truth_at
@@ -53,34 +55,36 @@ def save() -> None:
 def saved(one: NamedFilter) -> None:
     """One saved filter: what it does, the way back to it, and its files."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", border=True):
-        st.markdown(
-            f"**{text.markdown(one.name)}** :small[{text.markdown(one.rule.get('signal', '?'))} ≥ "
-            f"{text.score(one.rule.get('threshold'))} · {text.count(one.counts['kept'])} kept, "
-            f"{text.count(one.counts['dropped'])} dropped, {text.count(one.counts['not_scored'])} not scored]",
-            width="stretch",
-        )
         try:
             rule = read_rule(one.rule)
-            run = chosen.workspace.run(rule.run)
-            of_run = Published.of(run, chosen.workspace.dataset(one.dataset))
+            table = Dense(chosen.workspace, chosen.workspace.dataset(one.dataset))
+            for run in rule.runs:
+                table.published(run)
         except MimicError as error:
+            st.markdown(f"**{text.markdown(one.name)}**", width="stretch")
             st.caption(text.markdown(str(error), 300), width="content")
             return
+        st.markdown(
+            f"**{text.markdown(one.name)}** :small[{text.markdown(rule.words, 160)} · "
+            f"{text.count(one.counts['kept'])} kept, {text.count(one.counts['dropped'])} dropped, "
+            f"{text.count(one.counts['not_scored'])} not scored]",
+            width="stretch",
+        )
+        shown = {"dataset": one.dataset}
+        if isinstance(rule, ThresholdRule):
+            shown |= {"run": rule.run, "signal": rule.signal, "keep": str(one.counts["kept"])}
+        else:
+            shown |= {"run": min(rule.runs), "rule": expression(rule)}
         st.page_link(
-            "pages/threshold.py",
+            f"pages/{'threshold' if 'keep' in shown else 'combine'}.py",
             label="Show",
             icon=":material/visibility:",
-            query_params={
-                "dataset": one.dataset,
-                "run": rule.run,
-                "signal": rule.signal,
-                "keep": str(one.counts["kept"]),
-            },
+            query_params=shown,
         )
         for form in ("parquet", "csv"):
             st.download_button(
                 {"parquet": "Parquet", "csv": "CSV"}[form],
-                lambda form=form: exports.export_bytes(of_run, rule, form),
+                lambda form=form: exports.export_bytes(table, rule, form),
                 f"{one.name}.{form}",
                 icon=":material/download:",
                 key=f"{form} {one.name}",

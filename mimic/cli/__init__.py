@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": training.train,
     "runs": looking.runs,
     "show": looking.show,
+    "filter": filtering.filter_,
     "compare": comparing.compare,
     "audit": filtering.audit,
     "export": filtering.export,

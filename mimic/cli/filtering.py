@@ -1,4 +1,4 @@
-"""Commands on named filters: how good one is, and taking it away as files."""
+"""Commands on named filters: making one, how good it is, and taking it away as files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console
+from mimic.cli.terminal import WorkspaceOption, console, print_frame
+from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
-FilterArgument = Annotated[str, typer.Argument(help="The name of a filter saved on the Threshold page.")]
+FilterArgument = Annotated[str, typer.Argument(help="The name of a saved filter.")]
 
 
 def export(
@@ -38,9 +39,9 @@ def export(
     from mimic.workspace.decisions import overruling
 
     place = Workspace(workspace)
-    published, rule = _filtered(place, name)
-    people = overruling(place, place.dataset(published.dataset)) if decisions else None
-    selection = Selection(published, rule, people)
+    table, rule = _filtered(place, name)
+    people = overruling(place, table.dataset) if decisions else None
+    selection = Selection(table, rule, people)
     options = Options(images=images, shard_size=shard_size, column=column)  # type: ignore[arg-type]  # checks itself
     say = console().print
     if dry_run:
@@ -74,42 +75,99 @@ def audit(
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Draw samples for people to judge, and say from their verdicts how good a filter is, with honest intervals."""
-    from mimic.evaluation.audit import quotas
-    from mimic.evaluation.verdicts import judge_lines, read_verdicts, recorded, to_judge
-    from mimic.workspace.audits import begin_audit, load_audit
+    from mimic.evaluation.verdicts import begin, judge_lines, read_verdicts, recorded, to_judge
+    from mimic.workspace.audits import load_audit
     from mimic.workspace.decisions import Decisions
-    from mimic.workspace.queries.threshold import line_at
     from mimic.workspace.spreadsheets import write_texts
 
     place = Workspace(workspace)
-    published, rule = _filtered(place, name)
+    table, rule = _filtered(place, name)
     if draw is not None:
-        line = line_at(published, rule.signal, rule.threshold)
-        numbers = quotas(line.dropped, line.kept, draw)
-        drawn = begin_audit(place, name, published, rule.signal, rule.threshold, numbers, seed=seed)
+        drawn = begin(table, name, rule, draw, seed)
         below, above = (len(zone.samples) for zone in drawn.zones)
         console().print(f"drawn       {below:,} samples that {name} drops and {above:,} that it keeps")
         if out is not None:
-            write_texts(out, to_judge(published, drawn))
+            write_texts(out, to_judge(table.published(drawn.run), drawn))
             console().print(f"to judge    {out}: fill in good, bad or unsure, then mimic audit {name} --verdicts {out}")
         return
     opened = load_audit(place, name)
-    people = Decisions(place, place.dataset(published.dataset))
+    published = table.published(opened.run)
+    people = Decisions(place, table.dataset)
     given = read_verdicts(verdicts, published, opened) if verdicts else recorded(people, opened)
     lines = [opened.line, *(at or [])]
     for score, judgement in zip(lines, judge_lines(published, opened, given, lines), strict=True):
-        _print_judgement(score, judgement)
+        _print_judgement("the rule" if score is None else f"{score:.6g}", judgement)
+
+
+def filter_(
+    run: Annotated[str, typer.Argument(help="A published run: signals without a run's name are its.")],
+    rule: Annotated[
+        str | None,
+        typer.Option(help='What to keep, e.g. "clip@top30% - mimic@bottom15%": docs/curation.md has the grammar.'),
+    ] = None,
+    rule_file: Annotated[Path | None, typer.Option(help="The rule as JSON: a saved filter's, or its `rule`.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the filter is called; by default as the run.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it keeps.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a filter of that name.")] = False,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Make a named filter from a rule over one or several signals and runs, and say what it does."""
+    from mimic.evaluation import ruling
+    from mimic.filters.expression import expression, parse
+    from mimic.filters.rules import diagnostics, read_rule
+    from mimic.workspace.decisions import overruling
+    from mimic.workspace.files import read_json
+    from mimic.workspace.filters import save_filter
+    from mimic.workspace.queries.dense import Dense
+
+    place = Workspace(workspace)
+    table = Dense(place, place.dataset(place.run(run).dataset))
+    if rule is not None and rule_file is not None:
+        raise MimicError("--rule and --rule-file are two rules: give one of them")
+    if rule is not None:
+        chosen = parse(rule, ruling.scope(table, run))
+    elif rule_file is not None:
+        if not rule_file.is_file():
+            raise MimicError(f"there is no file {rule_file}: give --rule-file a rule as JSON")
+        written = read_json(rule_file)
+        chosen = read_rule(written["rule"] if isinstance(written.get("rule"), dict) else written)
+    else:
+        chosen = ruling.default_rule(table, run)
+    found, say = ruling.outcome(chosen, table), console().print
+    say(f"rule        {expression(chosen, run)}")
+    say(f"drops       {chosen.votes(table).reason}")
+    say(f"samples     {found.kept:,} kept, {found.dropped:,} dropped, {found.not_scored:,} not scored")
+    truth, judge = table.truth(), "the truth"
+    if truth is None:
+        truth, judge = ruling.verdicts(table, overruling(place, table.dataset)), "people's decisions"
+    if truth is not None:
+        _print_truth(ruling.against(chosen, table, truth), judge)
+    good, known = (None, None) if truth is None else (~truth.wrong, truth.known)
+    say("\nThose who have a say (shares; estimated: accuracy by the label model, without any truth):")
+    print_frame(diagnostics(chosen, table, good, known))
+    if dry_run:
+        say("\nnothing was saved (--dry-run)")
+        return
+    saved = save_filter(place, name or run, table.dataset.name, chosen.model_dump(), found.counts, replace=replace)
+    say(f"\nsaved       {saved.name}: mimic export {saved.name} --format parquet --out kept.parquet")
 
 
 def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
-    """The published run of a named filter, and its rule."""
+    """The table that a named filter decides about, and its rule."""
     from mimic.filters.rules import read_rule
     from mimic.workspace.filters import load_filter
-    from mimic.workspace.queries.connection import Published
+    from mimic.workspace.queries.dense import Dense
 
     saved = load_filter(place, name)
-    rule = read_rule(saved.rule)
-    return Published.of(place.run(rule.run), place.dataset(saved.dataset)), rule
+    return Dense(place, place.dataset(saved.dataset)), read_rule(saved.rule)
+
+
+def _print_truth(found: Any, judge: str) -> None:
+    wrong = found.wrong_dropped + found.wrong_kept
+    console().print(
+        f"by {judge}: {found.precision:.1%} of the {found.wrong_dropped + found.right_dropped:,} dropped are wrong,"
+        f" and {found.recall:.1%} of the {wrong:,} wrong ones are dropped"
+    )
 
 
 def _print_counts(counts: dict[str, int]) -> None:
@@ -120,9 +178,9 @@ def _print_counts(counts: dict[str, int]) -> None:
         console().print(f"decisions   {counts['overruled']:,} overruled, {counts['relabelled']:,} relabelled")
 
 
-def _print_judgement(score: float, judgement: Any) -> None:
+def _print_judgement(line: str, judgement: Any) -> None:
     say = console().print
-    say(f"line        {score:.6g}: {judgement.sentence}")
+    say(f"line        {line}: {judgement.sentence}")
     if not judgement.enough:
         return
     for title, share, more in (

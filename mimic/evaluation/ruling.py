@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
@@ -50,6 +51,17 @@ def outcome(rule: Rule, table: Dense) -> Outcome:
     votes, inside = rule.opinions(table), table.inside(rule.runs)
     kept, dropped = (int(np.count_nonzero((votes == side) & inside)) for side in (KEEP, DROP))
     return Outcome(kept, dropped, int(np.count_nonzero(inside)) - kept - dropped)
+
+
+def dropped(rule: Rule, table: Dense) -> NDArray[np.int32]:
+    """The samples that the rule drops, the highest score first (see `Rule.score`): from its line down, if it is one."""
+
+    def make() -> NDArray[np.int32]:
+        numbers = np.flatnonzero((rule.votes(table).votes == DROP) & table.inside(rule.runs))
+        falling = np.argsort(-rule.score(table)[numbers], kind="stable")  # what has no score comes last
+        return numbers[falling].astype(np.int32)
+
+    return table.remembered(rule.runs, ("dropped", rule), make)
 
 
 def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:

@@ -1,4 +1,4 @@
-"""From an audit's draw and people's verdicts to what they say of any line of its signal."""
+"""From an audit's draw and people's verdicts to what they say of its rule, and of any other line of its signal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,44 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
-from mimic.evaluation.audit import Judgement, ZoneVerdicts, judge
-from mimic.workspace.audits import Audit
+from mimic.evaluation.audit import Judgement, Piece, ZoneVerdicts, judge, judge_pieces, quotas
+from mimic.filters.rule import Rule
+from mimic.workspace.audits import Audit, Zone, begin_audit, begin_audit_of
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.audit import counts_between, rows_of, scores_of
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.export import cumulative
+from mimic.workspace.queries.threshold import line_at
 from mimic.workspace.spreadsheets import original
 
 Verdict = Literal["good", "bad", "unsure"]
+
+
+def begin(table: Dense, name: str, rule: Rule, count: int, seed: int = 0) -> Audit:
+    """Draw samples to judge a rule by: half of what it drops, half of what it keeps. The same name again draws more.
+
+    Args:
+        count: of samples, all together.
+
+    Raises:
+        MimicError: an unsafe name; an audit of that name for something else; a run or signal of the rule is gone.
+    """
+    drawn = rule.line(table)
+    if drawn is not None:
+        column, score = drawn
+        published = table.published(column.run)
+        line = line_at(published, column.signal, score)
+        numbers = quotas(line.dropped, line.kept, count)
+        return begin_audit(table.workspace, name, published, column.signal, score, numbers, seed=seed)
+    votes, inside = rule.opinions(table), table.inside(rule.runs)
+    dropped, kept = (np.flatnonzero((votes == side) & inside) for side in (DROP, KEEP))
+    first = rule.columns[0].run if rule.columns else min(rule.runs)
+    numbers = quotas(len(dropped), len(kept), count)
+    written = rule.model_dump(mode="json")
+    return begin_audit_of(table.workspace, name, table.published(first), written, (dropped, kept), numbers, seed=seed)
 
 
 def recorded(decisions: Decisions, audit: Audit) -> dict[int, Verdict]:
@@ -31,17 +59,27 @@ def recorded(decisions: Decisions, audit: Audit) -> dict[int, Verdict]:
 
 
 def judge_lines(
-    published: Published, audit: Audit, verdicts: Mapping[int, Verdict], lines: Sequence[float]
+    published: Published, audit: Audit, verdicts: Mapping[int, Verdict], lines: Sequence[float | None]
 ) -> list[Judgement]:
     """What the verdicts say of each of some lines (kept ⇔ score ≥ line).
 
     Args:
         published: the audit's run.
         verdicts: verdict by sample, all of samples that the audit drew.
-        lines: scores, in any order.
+        lines: scores, in any order; of a rule that is no line, only None: the rule itself.
+
+    Raises:
+        MimicError: another line than the rule's own is asked for, where there is no score to draw it on.
     """
-    zones = _zones(published, audit, verdicts)
-    return [judge(zones, below, line) for below, line in zip(_below(published, audit, lines), lines, strict=True)]
+    if audit.signal is None:
+        if any(line is not None for line in lines):
+            raise MimicError(f"audit {audit.name!r} is of a rule that is no line on one signal: leave out other lines")
+        sides = [_piece(zone, verdicts) for zone in audit.zones]
+        return [judge_pieces(sides[:1], sides[1:]) for _ in lines]
+    scores = [line for line in lines if line is not None]
+    zones = _zones(published, audit.signal, audit.zones, verdicts)
+    below = _below(published, audit.signal, audit.zones, scores)
+    return [judge(zones, counts, line) for counts, line in zip(below, scores, strict=True)]
 
 
 def curve(published: Published, audit: Audit, verdicts: Mapping[int, Verdict], steps: int = 33) -> pd.DataFrame:
@@ -51,6 +89,10 @@ def curve(published: Published, audit: Audit, verdicts: Mapping[int, Verdict], s
         Columns line, dropped (share of scored samples below it, about), then precision, precision_low, precision_high,
         recall, recall_low and recall_high.
     """
+    if audit.signal is None:
+        raise MimicError(
+            f"audit {audit.name!r} is of a rule that is no line on one signal, so there are no other lines"
+        )
     edges, shares = cumulative(published, audit.signal)
     dropped = np.linspace(0.02, 0.98, steps)
     lines = np.interp(dropped, shares, edges).tolist()
@@ -100,20 +142,27 @@ def read_verdicts(path: Path, published: Published, audit: Audit) -> dict[int, V
     return verdicts
 
 
-def _zones(published: Published, audit: Audit, verdicts: Mapping[int, Verdict]) -> list[ZoneVerdicts]:
+def _piece(zone: Zone, verdicts: Mapping[int, Verdict]) -> Piece:
+    said = [verdicts[sample] for sample in zone.samples if sample in verdicts]
+    return Piece(zone.size, len(said), said.count("bad"), said.count("unsure"))
+
+
+def _zones(
+    published: Published, signal: str, drawn: Sequence[Zone], verdicts: Mapping[int, Verdict]
+) -> list[ZoneVerdicts]:
     zones = []
-    for zone in audit.zones:
+    for zone in drawn:
         sure = [sample for sample in zone.samples if verdicts.get(sample, "unsure") != "unsure"]
         unsure = [sample for sample in zone.samples if verdicts.get(sample) == "unsure"]
         bad = np.array([verdicts[sample] == "bad" for sample in sure], dtype=np.bool_)
-        scores = scores_of(published, audit.signal, [*sure, *unsure])
+        scores = scores_of(published, signal, [*sure, *unsure])
         zones.append(ZoneVerdicts(zone.size, scores[: len(sure)], bad, scores[len(sure) :]))
     return zones
 
 
-def _below(published: Published, audit: Audit, lines: Sequence[float]) -> list[list[int]]:
+def _below(published: Published, signal: str, zones: Sequence[Zone], lines: Sequence[float]) -> list[list[int]]:
     """For each line, how many samples of each zone score below it, exactly."""
-    cut = sorted({-math.inf, *lines, *(zone.span[1] for zone in audit.zones)})
-    counts = dict(zip(cut, np.cumsum([0, *counts_between(published, audit.signal, cut)]).tolist(), strict=True))
-    spans = [zone.span for zone in audit.zones]
+    spans = [zone.span for zone in zones]
+    cut = sorted({-math.inf, *lines, *(high for _, high in spans)})
+    counts = dict(zip(cut, np.cumsum([0, *counts_between(published, signal, cut)]).tolist(), strict=True))
     return [[counts[min(max(line, low), high)] - counts[low] for low, high in spans] for line in lines]

@@ -133,6 +133,11 @@ class Rule(BaseModel, ABC):
         first = self.columns
         return first[0].scores(table) if first else np.full(table.size, np.nan, dtype=np.float32)
 
+    @property
+    def is_line(self) -> bool:
+        """Whether it is one line on one signal, as far as can be said without the scores."""
+        return False
+
     def line(self, table: Table) -> tuple[Column, float] | None:
         """The signal and the lowest kept score, where the rule is one line on one signal."""
         return None

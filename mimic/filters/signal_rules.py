@@ -54,6 +54,10 @@ class ThresholdRule(OfSignal):
     def decide(self, table: Table) -> NDArray[np.int8]:
         return Line(self.threshold, self.reason).votes(self.column.scores(table)).votes
 
+    @property
+    def is_line(self) -> bool:
+        return True
+
     def line(self, table: Table) -> tuple[Column, float]:
         return self.column, self.threshold
 
@@ -128,8 +132,12 @@ class ShareRule(OfSignal):
         above = scores >= lines
         return np.where(np.isnan(scores), ABSTAIN, above == (self.side == "top")).astype(np.int8)
 
+    @property
+    def is_line(self) -> bool:
+        return self.best.within == "all" and self.side == "top"
+
     def line(self, table: Table) -> tuple[Column, float] | None:
-        if self.best.within == "class" or self.side == "bottom":
+        if not self.is_line:
             return None
         return self.column, self._line_in(self.column.rising(table), None)
 
@@ -179,6 +187,10 @@ class SplitRule(OfSignal):
         draw = two_means if self.by == "two_means" else mixture
         what = ("split", self.signal, self.by)
         return table.remembered(self.runs, what, lambda: draw(self.column.rising(table)))
+
+    @property
+    def is_line(self) -> bool:
+        return True
 
     def line(self, table: Table) -> tuple[Column, float] | None:
         threshold = self.drawn(table).threshold

@@ -1,6 +1,6 @@
-"""Audits: samples drawn at random on both sides of a line, for people to judge without seeing the score.
+"""Audits: samples drawn at random on both sides of a line or rule, for people to judge without seeing the score.
 
-W/audits/<name>.json   the line, the seed and the drawn samples of each zone, in the order drawn
+W/audits/<name>.json   the line or rule, the seed and the drawn samples of each zone, in the order drawn
 
 The verdicts are decisions whose source is ``audit <name>``: keep is good, drop and relabel are bad, skip is unsure.
 """
@@ -8,13 +8,14 @@ The verdicts are decisions whose source is ``audit <name>``: keep is good, drop 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mimic.errors import MimicError
 from mimic.workspace.files import make_folder, read_json, write_json
@@ -25,7 +26,10 @@ from mimic.workspace.queries.connection import Published
 
 @dataclass(frozen=True)
 class Zone:
-    """A span of scores, low ≤ score < high (None: open), with the samples drawn from it, in the order drawn."""
+    """A span of scores, low ≤ score < high (None: open), with the samples drawn from it, in the order drawn.
+
+    Of a rule without a line both ends are open: the first zone is what it drops, the second what it keeps.
+    """
 
     low: float | None
     high: float | None
@@ -39,10 +43,11 @@ class Zone:
 
 @dataclass(frozen=True)
 class Audit:
-    """A draw for a line of a signal of a run.
+    """A draw for a line of a signal of a run, or for a rule that is no such line.
 
     Attributes:
-        name, dataset, run, signal, line: what is audited.
+        name, dataset, run, signal, line: what is audited; of a rule the first run it names, no signal and no line.
+        rule: the rule as written, where it is no line.
         published_at: of the run when it was drawn: a rebuilt run needs a new draw.
         seed: of the draw; the same seed and count give the same samples.
         zones: the two sides of the line, the lower first.
@@ -52,11 +57,12 @@ class Audit:
     dataset: str
     run: str
     published_at: str
-    signal: str
-    line: float
+    signal: str | None
+    line: float | None
     created: str
     seed: int
     zones: tuple[Zone, ...]
+    rule: dict[str, Any] | None = None
 
     @property
     def source(self) -> str:
@@ -90,34 +96,83 @@ def begin_audit(
     Raises:
         MimicError: an unsafe name; an audit of that name for another line, signal or run.
     """
-    counts = list(numbers)
-    path = _path(workspace, name)
-    if path.exists():
-        present = load_audit(workspace, name)
-        same = (present.run, present.published_at, present.signal, present.line)
-        if same != (published.run, published.published_at, signal, line):
-            raise MimicError(
-                f"there is an audit {name!r} of {present.signal} at {present.line:.6g} on run {present.run}: "
-                "choose another name"
-            )
-        seed = present.seed
-        counts = [max(count, len(zone.samples)) for count, zone in zip(counts, present.zones, strict=True)]
     edges = [-math.inf, line, math.inf]
     sizes = counts_between(published, signal, edges)
-    zones = tuple(
-        Zone(
-            None if math.isinf(low) else low,
-            None if math.isinf(high) else high,
-            size,
-            tuple(draw(published, signal, low, high, count, seed)),
-        )
-        for (low, high), size, count in zip(pairwise(edges), sizes, counts, strict=True)
+    ends = [(None, line), (line, None)]
+
+    def drawn(zone: int, count: int, seed: int) -> list[int]:
+        return draw(published, signal, edges[zone], edges[zone + 1], count, seed)
+
+    audit = _blank(name, published, signal, line, seed)
+    return _drawn(
+        workspace, audit, [Zone(*end, size, ()) for end, size in zip(ends, sizes, strict=True)], numbers, drawn
     )
+
+
+def begin_audit_of(
+    workspace: Workspace,
+    name: str,
+    published: Published,
+    rule: dict[str, Any],
+    sides: tuple[NDArray[np.intp], NDArray[np.intp]],
+    numbers: tuple[int, int],
+    *,
+    seed: int = 0,
+) -> Audit:
+    """The same for a rule that is no line on one signal.
+
+    Args:
+        published: the first run that the rule names.
+        rule: as written.
+        sides: numbers of the samples that it drops, and of those that it keeps.
+        numbers: how many samples to draw of each.
+
+    Raises:
+        MimicError: an unsafe name; an audit of that name for something else.
+    """
+
+    def drawn(zone: int, count: int, seed: int) -> list[int]:
+        # one order of the whole side, so that a longer draw begins with the shorter one
+        order = np.random.default_rng([seed, zone]).permutation(len(sides[zone]))[:count]
+        return [int(sample) for sample in sides[zone][order]]
+
+    audit = replace(_blank(name, published, None, None, seed), rule=rule)
+    return _drawn(workspace, audit, [Zone(None, None, len(side), ()) for side in sides], numbers, drawn)
+
+
+def _blank(name: str, published: Published, signal: str | None, line: float | None, seed: int) -> Audit:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    audit = Audit(name, published.dataset, published.run, published.published_at, signal, line, created, seed, zones)
+    return Audit(name, published.dataset, published.run, published.published_at, signal, line, created, seed, ())
+
+
+def _drawn(
+    workspace: Workspace,
+    audit: Audit,
+    zones: list[Zone],
+    numbers: tuple[int, int],
+    drawn: Callable[[int, int, int], list[int]],
+) -> Audit:
+    """The audit with so many samples drawn, saved: at least those of an earlier audit of that name."""
+    path, counts = _path(workspace, audit.name), list(numbers)
+    if path.exists():
+        present = load_audit(workspace, audit.name)
+        if _subject(present) != _subject(audit):
+            what = "a rule" if present.line is None else f"{present.signal} at {present.line:.6g}"
+            raise MimicError(f"there is an audit {audit.name!r} of {what} on run {present.run}: choose another name")
+        audit = replace(audit, seed=present.seed)
+        counts = [max(count, len(zone.samples)) for count, zone in zip(counts, present.zones, strict=True)]
+    filled = (
+        replace(zone, samples=tuple(drawn(place, count, audit.seed)))
+        for place, (zone, count) in enumerate(zip(zones, counts, strict=True))
+    )
+    audit = replace(audit, zones=tuple(filled))
     make_folder(path.parent)
     write_json(path, {"format": FORMAT, **asdict(audit)})
     return audit
+
+
+def _subject(audit: Audit) -> tuple[Any, ...]:
+    return audit.run, audit.published_at, audit.signal, audit.line, audit.rule
 
 
 def load_audit(workspace: Workspace, name: str) -> Audit:
@@ -148,6 +203,7 @@ def _read(path: Path) -> Audit:
     facts: dict[str, Any] = read_json(path)
     try:
         zones = tuple(Zone(z["low"], z["high"], z["size"], tuple(z["samples"])) for z in facts["zones"])
+        facts.setdefault("rule", None)  # before rules were audited
         fields = {key: facts[key] for key in Audit.__dataclass_fields__ if key != "zones"}
     except (KeyError, TypeError):
         raise MimicError(f"{path} is no audit of ours: remove it, or restore it") from None

@@ -14,6 +14,8 @@ from pathlib import Path
 import streamlit as st
 
 from mimic.errors import MimicError
+from mimic.filters.expression import expression
+from mimic.filters.rule import Rule
 from mimic.reports import text
 from mimic.reports.palette import Palette, palette
 from mimic.workspace.filters import NamedFilter, list_filters
@@ -32,6 +34,7 @@ PAGES = {
     "Review": "review",
     "Audit": "audit",
     "Export": "export",
+    "SQL": "sql",
 }
 
 
@@ -161,6 +164,16 @@ def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:
         state.leave(page, chosen.address)
         st.stop()
     return found
+
+
+def rule_words(name: str, rule: Rule) -> None:
+    """What a filter keeps: in words, and as the expression that `mimic filter` takes."""
+    runs = ", ".join(sorted(rule.runs))
+    st.markdown(
+        f"**{text.markdown(name)}** :small[keeps {text.markdown(rule.words, 300)} on {text.markdown(runs, 200)}]"
+    )
+    if not rule.is_line:
+        st.code(expression(rule), language=None, wrap_lines=True)
 
 
 @contextmanager

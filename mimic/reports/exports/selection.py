@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mimic import __version__
 from mimic.errors import MimicError
-from mimic.filters.signal_rules import ThresholdRule
+from mimic.filters.expression import expression
+from mimic.filters.rule import Rule
 from mimic.workspace.queries import export
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
+
+_POINTS = 1001  # quantiles; between them a share is interpolated
 
 CAPTIONS = ("caption", "text", "TEXT", "title")
 
@@ -22,24 +28,24 @@ class Selection:
     """A filter as it is exported.
 
     Attributes:
-        published: the run that the rule names.
+        table: the data set that the rule decides about.
         rule: the rule.
         decided: what people decided (columns sample, action, label: `mimic.workspace.decisions`), or None: the rule
             alone.
 
-    Raises:
-        MimicError: a rule of another run.
+    Raises (from its methods):
+        MimicError: a run or signal of the rule is gone, or holds no score to draw a line by.
     """
 
-    published: Published
-    rule: ThresholdRule
+    table: Dense
+    rule: Rule
     decided: pa.Table | None = None
 
-    def __post_init__(self) -> None:
-        if self.rule.run != self.published.run:
-            raise MimicError(
-                f"the rule belongs to run {self.rule.run}, not to {self.published.run}: open it with its own run"
-            )
+    @cached_property
+    def published(self) -> Published:
+        """The first run that the rule names: the way to labels, pictures and the reference's guesses."""
+        columns = self.rule.columns
+        return self.table.published(columns[0].run if columns else min(self.rule.runs))
 
     def counts(self) -> dict[str, int]:
         """kept, dropped, not_scored, relabelled, overruled, as `mimic.workspace.queries.export.Fates` has them."""
@@ -55,8 +61,13 @@ class Selection:
             yield from table.filter(table["kept"]).to_pylist()
 
     def shares_below(self) -> tuple[list[float], list[float]]:
-        """Points (score, share of scored samples below it) to interpolate between."""
-        return export.cumulative(self.published, self.rule.signal)
+        """Points (score, share of scored samples below it), upwards, to interpolate between: the score's quantiles."""
+        scores = self._chosen.scores
+        rising = np.sort(scores[~np.isnan(scores)])
+        if not rising.size:
+            return [0.0], [0.0]
+        points = np.unique(rising[np.linspace(0, rising.size - 1, _POINTS).round().astype(int)])
+        return points.tolist(), (np.searchsorted(rising, points) / rising.size).tolist()
 
     def column(self, wanted: str | None, usual: tuple[str, ...]) -> str | None:
         """The further column that was asked for, or the first that is there of the usual names, or None."""
@@ -73,12 +84,15 @@ class Selection:
             "dataset": self.published.dataset,
             "run": self.published.run,
             "rule": self.rule.model_dump(),
-            "reason": self.rule.reason,
+            "expression": expression(self.rule),
+            "reason": self.rule.votes(self.table).reason,
             "decisions": "none" if self.decided is None else f"{self.decided.num_rows} overrule the rule",
             "counts": self.counts(),
             "versions": export.versions(self.published) | {"mimic": __version__},
         }
 
-    @property
+    @cached_property
     def _chosen(self) -> export.Chosen:
-        return export.Chosen(self.rule.signal, self.rule.threshold, self.rule.drop_unscored, self.decided)
+        rule, table = self.rule, self.table
+        inside = table.inside(rule.runs)
+        return export.Chosen(rule.opinions(table), inside, rule.score(table), rule.drop_unscored, self.decided)

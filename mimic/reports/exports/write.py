@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mimic.errors import MimicError
-from mimic.filters.signal_rules import ThresholdRule
+from mimic.filters.rule import Rule
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
 from mimic.reports.exports.registry import FORMATS
 from mimic.reports.exports.selection import Selection
 from mimic.workspace.files import finish, make_folder, read_json, temporary_name, write_json
 from mimic.workspace.filters import NamedFilter
-from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 
 _MADE_BY = "mimic export"
 
@@ -69,10 +69,10 @@ def write_export(
     return Export(path, digest, job.facts["counts"], job.failures.count, tuple(job.notes))
 
 
-def export_bytes(published: Published, rule: ThresholdRule, form: str) -> bytes:
+def export_bytes(table: Dense, rule: Rule, form: str) -> bytes:
     """The file of an export of the rule alone, for a download; formats that are one file only."""
     with tempfile.TemporaryDirectory(prefix="mimic-") as folder:
-        return write_export(Selection(published, rule), Path(folder) / "export", form).path.read_bytes()
+        return write_export(Selection(table, rule), Path(folder) / "export", form).path.read_bytes()
 
 
 def rule_bytes(saved: NamedFilter) -> bytes:

@@ -1,7 +1,7 @@
-"""Every sample of a run with its fate under a rule and the people's decisions, streamed in the data set's order.
+"""Every sample that a rule is about, with its fate under the rule and people's decisions, in the data set's order.
 
-The samples come in spans of their numbers, so ten million need no more memory than one span, and the same rule always
-gives the same tables, cut at the same places.
+What the rule says comes as arrays over the data set's sample numbers; rows are streamed in spans of these numbers, so
+the same rule always gives the same tables, cut at the same places, and texts need no more memory than one span.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from mimic.data import ABSTAIN, DROP
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
-from mimic.workspace.queries.connection import Published, Tables, float32_at_least, tables
+from mimic.workspace.queries.connection import Published, Tables, tables
 
 SPAN = 100_000
 
@@ -21,28 +24,36 @@ SPAN = 100_000
 DECIDED = pa.schema([pa.field("sample", pa.int32()), pa.field("action", pa.string()), pa.field("label", pa.string())])
 
 _DECISION = "CASE WHEN d.action IN ('keep', 'drop', 'relabel') THEN d.action END"
-_KEPT = f"coalesce({_DECISION} <> 'drop', {{score}} >= ?::FLOAT, ?)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chosen:
-    """What decides about the samples of a run.
+    """What decides about the samples of a data set; arrays are (size,), by sample number.
 
     Attributes:
-        signal, threshold: kept ⇔ score ≥ threshold.
-        drop_unscored: whether a sample without a score is dropped.
+        votes: int8, KEEP, DROP or ABSTAIN: what the rule says where it knows a score.
+        inside: the samples that the rule is about.
+        scores: float32, what the rule goes by, NaN where there is nothing.
+        drop_unscored: whether a sample that the rule abstains on is dropped.
         decided: columns of `DECIDED`: what people said of samples, which overrules the rule; None: the rule alone.
     """
 
-    signal: str
-    threshold: float
+    votes: NDArray[np.int8]
+    inside: NDArray[np.bool_]
+    scores: NDArray[np.float32]
     drop_unscored: bool = False
     decided: pa.Table | None = None
+
+    def kept(self, first: int, last: int) -> NDArray[np.bool_]:
+        """What the rule alone keeps among samples first … last − 1."""
+        votes = self.votes[first:last]
+        kept: NDArray[np.bool_] = votes != DROP
+        return kept & (votes != ABSTAIN) if self.drop_unscored else kept
 
 
 @dataclass(frozen=True)
 class Fates:
-    """How many samples go where. kept + dropped + not_scored = all samples of the run.
+    """How many samples go where. kept + dropped + not_scored = all samples that the rule is about.
 
     Attributes:
         kept, dropped: by the rule or a decision.
@@ -60,32 +71,44 @@ class Fates:
 
 def fates(published: Published, chosen: Chosen) -> Fates:
     """The counts, without the rows."""
-    s = f"c.{published.column(chosen.signal)}"
-    kept = _KEPT.format(score=s)
-    line = [float32_at_least(chosen.threshold), not chosen.drop_unscored]
+    by_rule = chosen.kept(0, len(chosen.votes))
+    kept, judged = by_rule.copy(), chosen.votes != ABSTAIN
+    relabelled = 0
+    if chosen.decided is not None and chosen.decided.num_rows:
+        samples = chosen.decided["sample"].to_numpy()
+        actions = np.array(chosen.decided["action"].to_pylist(), dtype=object)
+        for action, keeps in (("keep", True), ("relabel", True), ("drop", False)):
+            kept[samples[actions == action]] = keeps
+            judged[samples[actions == action]] = True
+        relabelled = _relabelled(published, chosen)
+    inside = chosen.inside
+    return Fates(
+        kept=int(np.count_nonzero(kept & judged & inside)),
+        dropped=int(np.count_nonzero(~kept & judged & inside)),
+        not_scored=int(np.count_nonzero(~judged & inside)),
+        relabelled=relabelled,
+        overruled=int(np.count_nonzero((kept != by_rule) & inside)),
+    )
+
+
+def _relabelled(published: Published, chosen: Chosen) -> int:
     with tables(published) as t:
         _register(t, chosen)
-        row = t.rows(
-            f"WITH each AS (SELECT {s} IS NOT NULL OR {_DECISION} IS NOT NULL AS judged, {kept} AS kept,"
-            f"   coalesce({s} >= ?::FLOAT, ?) AS by_rule,"
-            f"   coalesce(d.action = 'relabel' AND d.label IS DISTINCT FROM s.label, false) AS relabelled"
-            f" FROM {t.scores} c LEFT JOIN decided d ON d.sample = c.sample"
-            # labels are looked up for decided samples only
-            f" LEFT JOIN (SELECT rowid AS sample, label FROM {t.samples} WHERE rowid IN (SELECT sample FROM decided)) s"
-            f"   ON s.sample = d.sample)"
-            " SELECT count(*) FILTER (judged AND kept), count(*) FILTER (judged AND NOT kept),"
-            " count(*) FILTER (NOT judged), count(*) FILTER (relabelled), count(*) FILTER (kept <> by_rule) FROM each",
-            [*line, *line],
-        )[0]
-    return Fates(*(int(value) for value in row))
+        rows = t.rows(
+            "SELECT d.sample FROM decided d JOIN (SELECT rowid AS sample, label FROM"
+            f" {t.samples} WHERE rowid IN (SELECT sample FROM decided)) s ON s.sample = d.sample"
+            " WHERE d.action = 'relabel' AND d.label IS DISTINCT FROM s.label"
+        )
+    return sum(bool(chosen.inside[sample]) for (sample,) in rows)
 
 
 def export_rows(
     published: Published, chosen: Chosen, *, further: str | None = None, predicted: bool = False, span: int = SPAN
 ) -> Iterator[pa.Table]:
-    """Every sample of the run, in the order of the data set.
+    """Every sample that the rule is about, in the order of the data set.
 
     Args:
+        published: a run of the data set, whose reference's best labels `predicted` asks for.
         further: one further column of the data set, given as text in the column `further`.
         predicted: whether to give the reference's best label in the column `predicted`.
         span: sample numbers a table.
@@ -96,34 +119,39 @@ def export_rows(
         `predicted` where asked for.
 
     Raises:
-        MimicError: the run does not know the signal, or the data set the further column.
+        MimicError: the data set does not have the further column.
     """
-    s = f"c.{published.column(chosen.signal)}"
     if further is not None and further not in published.columns:
         raise MimicError(
             f"data set {published.dataset} has no column {further!r}: it has {', '.join(published.columns) or 'none'}"
         )
     extra = f", s.{quoted(further)}::VARCHAR AS further" if further else ""
     extra += ", p.label AS predicted" if predicted else ""
-    line = [float32_at_least(chosen.threshold), not chosen.drop_unscored]
     with tables(published) as t:
         _register(t, chosen)
-        last = t.rows(f"SELECT coalesce(max(sample), -1) + 1 FROM {t.scores}")[0][0]
-        for first in range(0, last, span):
+        for first in range(0, len(chosen.votes), span):
+            ruled = _ruled(chosen, first, min(first + span, len(chosen.votes)))
+            if not ruled.num_rows:
+                continue
+            t.cursor.register("ruled", ruled)
             inside = f"{first} AND {first + span - 1}"
             guesses = f"(SELECT sample, label FROM {t.predictions} WHERE rank = 1 AND sample BETWEEN {inside})"
-            table = t.arrow(
+            yield t.arrow(
                 "SELECT c.sample, s.id, s.path, s.split,"
                 " CASE WHEN d.action = 'relabel' THEN d.label ELSE s.label END AS label, s.label AS given_label,"
-                f" {s} AS score, {_KEPT.format(score=s)} AS kept, {_DECISION} AS decision{extra}"
-                f" FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
-                " LEFT JOIN decided d ON d.sample = c.sample"
+                f" c.score, coalesce({_DECISION} <> 'drop', c.kept) AS kept, {_DECISION} AS decision{extra}"
+                f" FROM ruled c JOIN {t.samples} s ON s.rowid = c.sample LEFT JOIN decided d ON d.sample = c.sample"
                 + (f" LEFT JOIN {guesses} p ON p.sample = c.sample" if predicted else "")
-                + f" WHERE c.sample BETWEEN {inside} AND s.rowid BETWEEN {inside} ORDER BY c.sample",
-                line,
+                + f" WHERE s.rowid BETWEEN {inside} ORDER BY c.sample",
             )
-            if table.num_rows:
-                yield table
+
+
+def _ruled(chosen: Chosen, first: int, last: int) -> pa.Table:
+    """Columns sample, score (null where there is none), kept of a span's samples that the rule is about."""
+    places = np.flatnonzero(chosen.inside[first:last])
+    score = pa.array(chosen.scores[first:last][places], pa.float32(), from_pandas=True)
+    kept = chosen.kept(first, last)[places]
+    return pa.table({"sample": pa.array(places + first, pa.int32()), "score": score, "kept": kept})
 
 
 def cumulative(published: Published, signal: str) -> tuple[list[float], list[float]]:

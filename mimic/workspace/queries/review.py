@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries import given
@@ -84,6 +86,7 @@ class Queue:
 
     Attributes:
         published, signal, order, where, near, seed: as in `gallery_page`.
+        listed: the samples in the order in which they come up, instead of the gallery's; None: that one.
         start: where the next look begins: everything before is decided, or was in others' hands when it was looked at.
         page: the samples of the page that begins there; a published run never changes, so it is asked for once.
     """
@@ -94,6 +97,7 @@ class Queue:
     where: Where
     near: float = 0.0
     seed: int = 0
+    listed: NDArray[np.int32] | None = None
     start: Cursor | None = None
     page: list[int] = field(default_factory=list)
     _after: Cursor | None = None
@@ -124,6 +128,11 @@ class Queue:
 
     def _look(self, place: Cursor | None) -> tuple[Cursor | None, list[int], Cursor | None] | None:
         """The page that follows a place, and where the next one begins; None where there is nothing."""
+        if self.listed is not None:
+            first = 0 if place is None else int(place.key)
+            found = self.listed[first : first + LARGEST_PAGE].tolist()
+            more = first + LARGEST_PAGE < len(self.listed)
+            return (place, found, Cursor(first + LARGEST_PAGE, -1) if more else None) if found else None
         page = gallery_page(
             self.published, self.signal, self.order, self.where,
             size=LARGEST_PAGE, after=place, near=self.near, seed=self.seed,

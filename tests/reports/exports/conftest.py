@@ -16,6 +16,7 @@ from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.export import DECIDED
 
 N = 60
@@ -71,7 +72,8 @@ def pile(tmp_path_factory: pytest.TempPathFactory) -> Pile:
     rows = [(DROPPED, "drop", None), (RELABELLED, "relabel", CLASSES[3]), (RESCUED, "keep", None), (23, "skip", None)]
     decided = pa.table([list(column) for column in zip(*rows, strict=True)], schema=DECIDED)
     rule = ThresholdRule(run=published.run, signal="mimic", threshold=0.0)
-    plain, overruled = Selection(published, rule), Selection(published, rule, decided)
+    table = Dense(workspace, dataset)
+    plain, overruled = Selection(table, rule), Selection(table, rule, decided)
     return Pile(root, ids, labels, captions, scores, plain, overruled)
 
 

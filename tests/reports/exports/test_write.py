@@ -100,8 +100,8 @@ def test_a_failing_export_leaves_nothing(pile, tmp_path, form, monkeypatch):
 def test_what_cannot_be_is_said(pile, tmp_path):
     with pytest.raises(MimicError, match="no export format 'xlsx': choose one of parquet"):
         write_export(pile.rule, tmp_path / "out", "xlsx")
-    with pytest.raises(MimicError, match="belongs to run other"):
-        Selection(pile.rule.published, ThresholdRule(run="other", signal="mimic", threshold=0))
+    with pytest.raises(MimicError, match="no run 'other'"):
+        Selection(pile.rule.table, ThresholdRule(run="other", signal="mimic", threshold=0)).counts()
     with pytest.raises(MimicError, match="not as 'move'"):
         Options(images="move")
     with pytest.raises(MimicError, match="no column 'nope': it has caption, uid"):
@@ -110,7 +110,7 @@ def test_what_cannot_be_is_said(pile, tmp_path):
 
 def test_a_download_is_the_file(pile, tmp_path):
     path = write_export(pile.rule, tmp_path / "export", "csv").path
-    assert export_bytes(pile.rule.published, pile.rule.rule, "csv") == path.read_bytes()
+    assert export_bytes(pile.rule.table, pile.rule.rule, "csv") == path.read_bytes()
 
 
 def test_exporting_needs_no_torch():

@@ -4,14 +4,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mimic.data import ABSTAIN
 from mimic.errors import MimicError
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.export import DECIDED, Chosen, cumulative, export_rows, fates, versions
+
+
+def chosen_at(known, line, drop_unscored=False, decided=None):
+    """A line on mimic, as a rule gives it to the export."""
+    table = Dense(known.workspace, known.workspace.dataset("d"))
+    scores = table.scores("first", "mimic")
+    votes = np.where(np.isnan(scores), ABSTAIN, scores.astype(float) >= line).astype(np.int8)
+    return Chosen(votes, table.inside(frozenset(["first"])), scores, drop_unscored, decided)
 
 
 @pytest.mark.parametrize("drop_unscored", [False, True])
 def test_every_sample_leaves_once_with_its_fate(known, drop_unscored):
     scores = known.scores["mimic"]
-    chosen = Chosen("mimic", 0.1, drop_unscored)
+    chosen = chosen_at(known, 0.1, drop_unscored)
     tables = list(export_rows(known.published, chosen, span=500))
     assert [table.num_rows for table in tables] == [500, 500, 200]
     table = pa.concat_tables(tables)
@@ -35,7 +45,7 @@ def test_decisions_overrule_the_rule(known):
     actions = rng.choice(["keep", "drop", "relabel", "skip"], 300)
     labels = [str(rng.choice(["cat", "ü"])) if action == "relabel" else None for action in actions]
     decided = pa.table([samples, list(actions), labels], schema=DECIDED)
-    chosen = Chosen("mimic", 0.1, decided=decided)
+    chosen = chosen_at(known, 0.1, decided=decided)
     table = pa.concat_tables(export_rows(known.published, chosen, further="ca'ption", predicted=True, span=700))
     by_rule = np.isnan(scores) | (scores >= np.float32(0.1))
     kept, final, judged = by_rule.copy(), known.labels.copy(), ~np.isnan(scores)
@@ -70,5 +80,5 @@ def test_the_bins_give_the_share_below(known):
 
 def test_an_unknown_column_is_named(known):
     with pytest.raises(MimicError, match="no column 'nope': it has ca'ption"):
-        next(export_rows(known.published, Chosen("mimic", 0), further="nope"))
+        next(export_rows(known.published, chosen_at(known, 0), further="nope"))
     assert versions(known.published) == {}
