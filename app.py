@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("pages/review.py", title="Review"),
         st.Page("pages/audit.py", title="Audit"),
         st.Page("pages/export.py", title="Export"),
+        st.Page("pages/sql.py", title="SQL", url_path="sql"),
         st.Page("pages/sample.py", title="Sample", visibility="hidden"),
     ],
     position="hidden",

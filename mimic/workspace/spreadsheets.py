@@ -7,11 +7,13 @@ So does a text that begins with an apostrophe itself: taking one off is always r
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
 from mimic.workspace.files import finish, temporary_name
 
@@ -39,3 +41,12 @@ def write_texts(path: Path, frame: pd.DataFrame) -> None:
         writer.writerow(frame.columns)
         writer.writerows(zip(*columns, strict=True))
     finish(temporary, path)
+
+
+def csv_bytes(table: pa.Table) -> bytes:
+    """A table of any columns as CSV; its texts and its columns' names are harmless."""
+    columns = [harmless(column) if pa.types.is_string(column.type) else column for column in table.columns]
+    names = harmless(pa.array(table.column_names, pa.string())).to_pylist()
+    out = io.BytesIO()
+    pa.csv.write_csv(pa.table(columns, names=names), out)
+    return out.getvalue()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimic.workspace.spreadsheets import harmless, original, write_texts
+from mimic.workspace.spreadsheets import csv_bytes, harmless, original, write_texts
 
 
 @given(
@@ -30,3 +30,8 @@ def test_a_table_of_texts(tmp_path):
     write_texts(tmp_path / "x.csv", frame)
     with (tmp_path / "x.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["id", "label"], ['a "b",\n', ""], ["'=1", "x"]]
+
+
+def test_a_table_of_any_columns_has_no_formula_in_it():
+    table = pa.table({"=n": [1, -2], "text": ["=HYPERLINK(1)", None], "x": [-0.5, 2.0]})
+    assert csv_bytes(table).decode().splitlines() == ['"\'=n","text","x"', '1,"\'=HYPERLINK(1)",-0.5', "-2,,2"]

@@ -9,5 +9,6 @@ sample       everything known of one sample
 threshold    what a line keeps, by class, and against the truth
 compare      two signals at a budget each
 progress     a run that is still going, from its parts
+sandbox      one SELECT of a stranger's, in a process of its own (`sandboxed`)
 rows         whole columns, streamed, for exports and detection
 """
