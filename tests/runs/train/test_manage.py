@@ -35,7 +35,7 @@ from tests.runs.train.conftest import Configured
 TABLES = ("scores", "visits", "curves", "failures", "bins")
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["mimic.runs.train.manage", "mimic.models.small", "pytest"])
+processes.set_forkserver_preload([__name__, "mimic.models.small"])
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
