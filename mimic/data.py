@@ -13,6 +13,7 @@ KEEP, DROP, ABSTAIN = 1, 0, -1
 
 # What of a sample is judged: the class it was given, or the caption.
 Task = Literal["labels", "captions"]
+NOUN: dict[Task, str] = {"labels": "label", "captions": "caption"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.reports import figures, text
 from mimic.workspace.queries import gallery as samples
 from mimic.workspace.queries.histogram import histogram, snap
@@ -12,10 +13,11 @@ from pages.widgets import frame, gallery, state
 
 SPLITS = {"none": "Together", "class": "By class", "truth": "By truth"}
 ORDERS = {"lowest": "Lowest first", "highest": "Highest first", "nearest": "Nearest to", "random": "Random"}
-TRUTHS = {"any": "Any", "wrong": "Wrong label", "right": "Right label"}
 
 chosen = frame.choose("explore", "Explore")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
+noun, classes = NOUN[published.task], chosen.dataset.classes
+truths = {"any": "Any", "wrong": f"Wrong {noun}", "right": f"Right {noun}"}
 scope = f"{chosen.run.id} {signal}"
 if state.get("scope") not in (None, scope):  # a brush or a place in the gallery belongs to one signal of one run
     state.put(low=None, high=None, after=None, before=None)
@@ -48,7 +50,7 @@ def clear() -> None:
 
 # --- the bars -------------------------------------------------------------------------------------------------------
 state.switch("log")
-splits = [name for name in SPLITS if name != "truth" or published.has_truth]
+splits = [name for name in SPLITS if {"truth": published.has_truth, "class": bool(classes)}.get(name, True)]
 facts = signal_summary(published).set_index("signal").loc[signal]
 with st.container(horizontal=True, vertical_alignment="center", gap="small"):
     split = st.segmented_control(
@@ -85,7 +87,7 @@ st.plotly_chart(
 
 # --- what the gallery shows -----------------------------------------------------------------------------------------
 near, truth = 0.0, "any"
-classes = chosen.dataset.classes
+labels: list[str] = []
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     wanted = {"format_func": ORDERS.get, "on_change": to_first_page, "width": 150}
     order = st.selectbox("Order", list(ORDERS), key=state.one_of("order", list(ORDERS)), **wanted)
@@ -95,15 +97,16 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     elif order == "random":
         state.number("seed", 0)
         st.number_input("Draw", 0, 9999, key=state.key("seed"), step=1, format="%d", width=110, on_change=to_first_page)
-    labels = st.multiselect(
-        "Classes", classes, key=state.some_of("class", classes), placeholder="All", width=200, on_change=to_first_page
-    )
-    words = st.text_input(
-        "Text", key=state.text("text"), placeholder="in id or columns", width=160, on_change=to_first_page
-    )
+    if classes:
+        labels = st.multiselect(
+            "Classes", classes, key=state.some_of("class", classes), placeholder="All", width=200,
+            on_change=to_first_page,
+        )  # fmt: skip
+    columns = "in caption, id, columns" if noun == "caption" else "in id or columns"
+    words = st.text_input("Text", key=state.text("text"), placeholder=columns, width=160, on_change=to_first_page)
     if published.has_truth:
-        wanted["format_func"] = TRUTHS.get
-        truth = st.selectbox("Truth", list(TRUTHS), key=state.one_of("truth", list(TRUTHS)), **wanted)
+        wanted["format_func"] = truths.get
+        truth = st.selectbox("Truth", list(truths), key=state.one_of("truth", list(truths)), **wanted)
     others = [name for name in published.signals if name != signal]
     state.some_of("limit", others)
     limited = {name: [state.number(f"{name}.{end}") for end in ("from", "to")] for name in state.get("limit")}
@@ -143,7 +146,8 @@ def page_of_samples() -> None:
         page = samples.gallery_page(published, signal, order, where, **at, near=near, seed=seed)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             matching = text.count(samples.count_matching(published, signal, where))
-            legend = " · ≠ gives the true label where the given one is wrong" if published.has_truth else ""
+            said = "says what is wrong with a caption" if noun == "caption" else "gives the true label of a wrong one"
+            legend = f" · ≠ {said}" if published.has_truth else ""
             st.markdown(f"**{matching}** samples:small[{legend}]", width="stretch")
             ways = {"Previous": ("before", page.before, "chevron_left"), "Next": ("after", page.after, "chevron_right")}
             for words_, (name, cursor, icon) in ways.items():

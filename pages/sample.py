@@ -6,9 +6,10 @@ import streamlit as st
 from mimic.reports import figures, text
 from mimic.workspace.database import exists
 from mimic.workspace.decisions import Decisions
+from mimic.workspace.queries.nearest import nearest
 from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
 from mimic.workspace.thumbs import thumbnail
-from pages.widgets import frame, state
+from pages.widgets import frame, gallery, state
 
 chosen = frame.choose("sample", "Sample")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
@@ -19,7 +20,14 @@ own = facts.signals.set_index("signal").loc[signal]
 
 
 def verdict(facts: SampleFacts) -> None:
-    """Given and true label, side by side."""
+    """Given and true label, side by side; or the caption and what is wrong with it."""
+    if published.task == "captions":
+        st.markdown("**Given caption**")
+        st.text(text.plain(facts.caption, 4000) if facts.caption is not None else "none")
+        if facts.wrong is not None:
+            said = f"Wrong: {facts.fault}" if facts.wrong else "Right"
+            st.badge(text.markdown(said), icon=f":material/{'close' if facts.wrong else 'check'}:", color="gray")
+        return
     given, true = st.columns(2, gap="small")
     given.metric("Given label", text.plain(facts.label or "none", 40), border=True, height="stretch")
     if published.has_truth:
@@ -55,8 +63,12 @@ picture, known = st.columns([2, 3], gap="large")
 with picture:
     image = thumbnail(chosen.dataset.root, facts.path, chosen.workspace.cache_folder, 512, enlarge=True)
     if image.uri:
-        st.image(image.uri, width="stretch", alt=f"{text.plain(facts.label or 'no label')}, {text.plain(facts.id)}")
-    else:
+        st.image(
+            image.uri,
+            width="stretch",
+            alt=f"{text.plain(facts.caption or facts.label or 'no label')}, {text.plain(facts.id)}",
+        )
+    elif published.has_images:
         st.warning(text.markdown(f"No picture: {image.reason}."), icon=":material/broken_image:")
     st.text(text.plain(facts.id, 1000))
 with known:
@@ -95,4 +107,15 @@ with known:
     rows = [(name, text.plain(str(value), 1000)) for name, value in further.items() if value is not None]
     st.markdown("**As imported**")
     st.dataframe(pd.DataFrame(rows, columns=["Column", "Value"]), hide_index=True, alt="Columns of this sample")
+if around := nearest(published, number):
+    st.markdown(
+        f"**Captions nearest to this picture** :small[its own is number {text.count(around.caption_rank)} of "
+        f"{text.count(around.compared)}, by the reference's embeddings]"
+    )
+    gallery.show(chosen, around.captions, colours, key="captions", name="Nearest captions", scores={"cosine": "cosine"})
+    st.markdown(
+        f"**Pictures nearest to this caption** :small[its own is number {text.count(around.image_rank)} of "
+        f"{text.count(around.compared)}]"
+    )
+    gallery.show(chosen, around.images, colours, key="images", name="Nearest pictures", scores={"cosine": "cosine"})
 state.leave("sample", chosen.address | {"sample": number})

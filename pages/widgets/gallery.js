@@ -47,7 +47,8 @@ export default function ({ data, parentElement }) {
     const link = element("a", "tile");
     link.href = tile.href;
     link.setAttribute("aria-label", tile.alt);
-    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]), row(tile.label, "label"));
+    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]));
+    if (tile.label) link.append(row(tile.label, tile.wraps ? "label wraps" : "label"));
     if (tile.mark) link.append(row(tile.mark, "truth", "", data.markColour));
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.reports import text
 from mimic.reports.palette import Palette
 from mimic.workspace.decisions import Decision, standing
@@ -65,7 +66,9 @@ def _tile(
     chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str], decision: Decision | None
 ) -> dict[str, Any]:
     picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
-    label = text.plain(row["label"], 80) if row["label"] is not None else "no label"
+    noun = NOUN[chosen.published.task]
+    words = row["caption" if noun == "caption" else "label"]
+    label = text.plain(words, 80 if noun == "label" else 400) if words is not None else f"no {noun}"
     mark = f"≠ {text.plain(row['fault'] or row['truth'] or '', 40)}" if row["wrong"] else ""
     digits = 4 if len(scores) == 1 else 3
     decided = verdict(decision) if decision else ""
@@ -75,11 +78,12 @@ def _tile(
         "href": "sample?" + urlencode({**chosen.address, "sample": int(row["sample"])}),
         "uri": picture.uri,
         "small": picture.small,
-        "reason": picture.reason,
+        "reason": picture.reason if chosen.published.has_images else label,
+        "wraps": noun == "caption",
         "alt": ", ".join(part for part in said if part),
         "decided": decided,
         "scores": shown,
-        "label": label,
+        "label": label if chosen.published.has_images else "",
         "mark": mark,
         "edge": list(edge),
     }

@@ -20,7 +20,7 @@ from mimic.workspace.queries.rows import judged
 BARS = 200
 Split = Literal["none", "class", "truth"]
 
-RIGHT, WRONG, UNKNOWN = "label right", "label wrong", "truth unknown"
+RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 
 
 @lru_cache(maxsize=64)
@@ -28,7 +28,7 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
     """Counts of a signal's scores, a row a bar and group.
 
     Args:
-        split: ``none``; ``class`` by given label; ``truth`` by whether the given label is right, which beyond a size
+        split: ``none``; ``class`` by given label; ``truth`` by whether the given label (or caption) is right, which beyond a size
             counts a draw (see `rows.judged`).
         bars: at most so many, ≤ 200; by default what suits the number of samples.
 
