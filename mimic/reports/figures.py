@@ -52,7 +52,7 @@ def histogram(
         figure.add_trace(_bars(drawn, _bar_colours(drawn, group, colours, chosen, line), group))
     if line is not None:
         figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
-    _axes(figure, colours, signal, "samples", height)
+    style_axes(figure, colours, signal, "samples", height)
     figure.update_layout(barmode="stack", bargap=0)
     if logarithmic:
         figure.update_yaxes(type="log", dtick=1)
@@ -90,14 +90,14 @@ def histogram_by_class(
             z=share,
             text=hover,
             hovertemplate="%{text}<extra></extra>",
-            colorscale=_ramp(colours),
+            colorscale=ramp(colours),
             showscale=False,
             ygap=2,
         ),
         row=2,
         col=1,
     )
-    _axes(figure, colours, "", "samples", 240 + 22 * len(names))
+    style_axes(figure, colours, "", "samples", 240 + 22 * len(names))
     figure.update_layout(bargap=0)
     labels = [text.figure_label(name, 24) for name in names]
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=labels, title=None, showgrid=False, row=2, col=1)
@@ -129,7 +129,7 @@ def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20)
             )
         )
     figure.update_layout(barmode="stack", bargap=0.28)
-    _axes(figure, colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
+    style_axes(figure, colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     return figure
@@ -147,7 +147,7 @@ def density(
             z=np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.2, np.nan),
             customdata=found.counts,
             hovertemplate="%{customdata:,} samples near (%{x:.4g}, %{y:.4g})<extra></extra>",
-            colorscale=_ramp(colours, skip=1),
+            colorscale=ramp(colours, skip=1),
             showscale=False,
         )
     )
@@ -167,7 +167,7 @@ def density(
             showarrow=False,
             font={"color": colours.muted, "size": 12},
         )
-    _axes(figure, colours, f"A: {names[0]}", f"B: {names[1]}", height)
+    style_axes(figure, colours, f"A: {names[0]}", f"B: {names[1]}", height)
     return figure
 
 
@@ -200,7 +200,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str, *, largest: int 
         )
     )
     figure.add_vline(x=0.5, line={"color": colours.muted, "width": 1, "dash": "dot"})
-    _axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
+    style_axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
     lowest = float(np.nanmin([0.5, *shown["auroc"]]))
     figure.update_xaxes(range=[lowest - 0.04, 1.0])
     names = [text.figure_label(name) for name in shown["signal"]]
@@ -233,7 +233,7 @@ def guesses(predictions: pd.DataFrame, colours: Palette, label: str | None) -> g
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    _axes(figure, colours, "probability under the reference, %", "", 70 + 30 * len(shown))
+    style_axes(figure, colours, "probability under the reference, %", "", 70 + 30 * len(shown))
     figure.update_layout(bargap=0.3)
     figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
@@ -256,7 +256,7 @@ def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -
             hovertemplate="%{text} of the given labels<extra></extra>",
         )
     )
-    _axes(figure, colours, "agreement with the given labels, %", "", 76 + 30 * len(shown))
+    style_axes(figure, colours, "agreement with the given labels, %", "", 76 + 30 * len(shown))
     figure.update_layout(bargap=0.3)
     figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[who for who, *_ in shown], showgrid=False)
@@ -290,7 +290,7 @@ def audit_curve(table: pd.DataFrame, colours: Palette, signal: str, line: float)
             )
         )  # fmt: skip
     figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
-    _axes(figure, colours, f"lowest kept {signal}", "%", 260)
+    style_axes(figure, colours, f"lowest kept {signal}", "%", 260)
     figure.update_yaxes(range=[0, 100])
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
     figure.update_layout(showlegend=True, legend=legend)
@@ -363,7 +363,8 @@ def _strips(bars: pd.DataFrame, total: pd.DataFrame) -> tuple[list[str], np.ndar
     return list(order), share, hover
 
 
-def _ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
+def ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
+    """A scale of colours from nothing to most, without its first `skip` steps."""
     steps = colours.ramp[skip:]
     return [[place / (len(steps) - 1), colour] for place, colour in enumerate(steps)]
 
@@ -373,7 +374,8 @@ def _within(line: float, edges: np.ndarray[Any, Any]) -> float:
     return float(min(max(line, edges[0]), edges[-1]))
 
 
-def _axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:
+def style_axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:
+    """What every figure has: titled axes, a transparent ground, a height in pixels."""
     axis = {
         "gridcolor": colours.grid,
         "zeroline": False,

@@ -30,7 +30,7 @@ import torch
 
 from mimic.errors import MimicError
 from mimic.models.checkpoint import save_checkpoint
-from mimic.runs.manager import begin, checkpoint_facts, held, saying_why
+from mimic.runs.manager import begin, checkpoint_facts, saying_why
 from mimic.runs.progress import Progress
 from mimic.runs.train.arm import Arm
 from mimic.runs.train.batches import epoch_order
@@ -42,6 +42,7 @@ from mimic.training.visits import SIGNALS, run_tables
 from mimic.workspace.curves import append_point, curves_table, forget_points
 from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import FORMAT, Run, Workspace
+from mimic.workspace.locks import held
 from mimic.workspace.publish import publish
 
 POINTS = 10  # of an epoch's learning curve
