@@ -7,20 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, stopping
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
-evaluate = typer.Typer(help="Is the filter right, what does it do to a model, how good is the data?", no_args_is_help=True)
+evaluate = typer.Typer(
+    help="Is the filter right, what does it do to a model, how good is the data?", no_args_is_help=True
+)
 
 
 @evaluate.command("quality")
 def quality(
     datasets: Annotated[list[str], typer.Argument(help="One or several data sets.")],
     run: Annotated[str | None, typer.Option(help="The run to go by; by default the newest with predictions.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="A further column, or class: the share in each of its parts.")
-    ] = None,
+    by: Annotated[str | None, typer.Option(help="A further column, or class: the share in each of its parts.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write what is printed of the parts as CSV.")] = None,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
@@ -63,7 +63,8 @@ def detect(
         str | None, typer.Option(help="column, reviews or audit:NAME; by default the column, else the reviews.")
     ] = None,
     drop: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The share each signal drops; by default the share that is wrong.")
+        float | None,
+        typer.Option(min=0, max=1, help="The share each signal drops; by default the share that is wrong."),
     ] = None,
     against: Annotated[str | None, typer.Option(help="The signal that others are compared with.")] = None,
     by: Annotated[str | None, typer.Option(help="class, or the column with the kind of fault.")] = None,
@@ -93,7 +94,10 @@ def detect(
     if first not in found:
         raise MimicError(f"--against {first}: choose one of {', '.join(found)}")
     for row in differences(found, first).itertuples():
-        say(f"{row.signal} against {first}: AUROC {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}], {row.verdict}")
+        say(
+            f"{row.signal} against {first}: AUROC {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}],"
+            f" {row.verdict}"
+        )
     tables = [figures.assign(part="all")]
     dataset, every = subjects(place, names)
     run = next((one for _, one, signal in every if signal), None)
@@ -112,6 +116,71 @@ def detect(
         import pandas as pd
 
         pd.concat(tables, ignore_index=True).to_csv(csv, index=False)
+
+
+@evaluate.command("retrain")
+def retrain(
+    dataset: Annotated[str, typer.Argument(help="The data set.")],
+    filters: Annotated[
+        str | None,
+        typer.Option(help="Signals (NAME or RUN:SIGNAL) and named filters, by commas; by default every signal."),
+    ] = None,
+    budgets: Annotated[str, typer.Option(help="Shares to keep, by commas.")] = "0.95,0.9,0.8,0.7,0.6",
+    seeds: Annotated[int, typer.Option(min=1, help="How often each fit is repeated.")] = 5,
+    model: Annotated[
+        bool, typer.Option("--model/--features", help="The run's own model, or a head on its features.")
+    ] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Each budget as importance weights too.")] = False,
+    run: Annotated[str | None, typer.Option(help="The scoring run whose model is used; by default the newest.")] = None,
+    test: Annotated[
+        str | None, typer.Option(help="The split to test on; by default one that no run has scored.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Of every fit.")] = 10,
+    processes: Annotated[int | None, typer.Option(min=1, help="Fits at a time; by default one a core.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Train on what filters keep, on as many at random, on everything, and on the right labels alone, and compare."""
+    from mimic.evaluation.retraining import best, curves
+    from mimic.runs.loading import decoding_threads
+    from mimic.runs.retrain import Asked, retrain
+    from mimic.runs.terminal import ProgressDisplay
+
+    place = Workspace(workspace)
+    asked = Asked(
+        names=_words(filters), budgets=_shares(budgets), seeds=seeds, weights=weights, model=model, run=run, test=test,
+        epochs=epochs,
+    )  # fmt: skip
+    with stopping(), ProgressDisplay(console(stderr=True)) as display:
+        made = retrain(place, place.dataset(dataset), asked, processes or decoding_threads(), device, display)
+    table = curves(made.fits())
+    say, shown = console().print, table.sort_values(["arm", "filter", "budget"], ascending=[True, True, False])
+    say(f"retraining  {made.id}: {len(made.fits()):,} fits on {made.facts['samples']:,} samples,"
+        f" tested on {made.facts['test']:,} of split {made.facts['test_split']}")  # fmt: skip
+    print_frame(
+        shown.assign(
+            accuracy=[f"{a:.1%} ± {e:.1%}" for a, e in zip(shown["accuracy"], shown["error"], strict=True)],
+            gain=[f"{100 * g:+.1f} ± {100 * e:.1f}" for g, e in zip(shown["gain"], shown["gain_error"], strict=True)],
+        )[["arm", "filter", "budget", "accuracy", "gain"]]
+    )
+    say("± one standard error, over seeds and test samples; gain over keeping everything, in points")
+    top = best(table)
+    if top is not None:
+        say(top.sentence)
+    if csv is not None:
+        table.to_csv(csv, index=False)
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in _words(text))
+    except ValueError:
+        raise MimicError(f"--budgets {text}: give shares to keep, e.g. 0.9,0.8") from None
 
 
 def _needed(run: str | None, column: str) -> str:

@@ -112,9 +112,7 @@ def _published(workspace: Workspace, dataset: Dataset, run: str | None) -> Publi
     return next((one for one in found if has_views(one)), found[0])
 
 
-def _audited(
-    workspace: Workspace, dataset: Dataset, published: Published, views: Views, fit: Fit
-) -> Quality | None:
+def _audited(workspace: Workspace, dataset: Dataset, published: Published, views: Views, fit: Fit) -> Quality | None:
     """The newest audit of the data set that has enough verdicts, with the model or, on a draw of samples, without."""
     decisions = Decisions(workspace, dataset)
     for audit in list_audits(workspace):

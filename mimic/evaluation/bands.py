@@ -1,4 +1,4 @@
-"""Detection with intervals: every signal and filter on the same samples, resampled together, so that differences are paired.
+"""Detection with intervals: every signal and filter on the same samples, resampled together, so differences are paired.
 
 Stages: samples with a known verdict, each with a weight (how many it stands for) and a stratum (what it was drawn from)
 → bootstrap: samples, or a thousand random groups of them where they are many, drawn with replacement within their
@@ -76,7 +76,10 @@ GRID = np.linspace(0.0, 1.0, 101)
 
 
 def detect(
-    signals: Mapping[str, NDArray[np.floating]], known: Known, drop: Mapping[str, float] | float | None = None, seed: int = 0
+    signals: Mapping[str, NDArray[np.floating]],
+    known: Known,
+    drop: Mapping[str, float] | float | None = None,
+    seed: int = 0,
 ) -> dict[str, Found]:
     """Every signal's figures on the same samples and draws.
 
@@ -147,8 +150,12 @@ def band(found: Found, curve: str) -> pd.DataFrame:
 
 
 def interval(point: float, draws: Floats, rarer: int, clip: bool = True) -> tuple[float, float]:
-    """The 95 % interval: the point plus and minus Student's multiple of the draws' spread, as far as the figure goes."""
-    half = float(student.ppf(0.5 + LEVEL / 2, max(rarer - 1, 1))) * float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else float("nan")
+    """The 95 % interval: the point plus and minus Student's multiple of the draws' spread, cut at 0 and 1."""
+    half = (
+        float(student.ppf(0.5 + LEVEL / 2, max(rarer - 1, 1))) * float(np.nanstd(draws, ddof=1))
+        if np.isfinite(draws).sum() > 1
+        else float("nan")
+    )
     low, high = point - half, point + half
     return (max(low, 0.0), min(high, 1.0)) if clip else (low, high)
 
@@ -185,7 +192,9 @@ def _found(scores: Floats, known: Known, share: float, group: NDArray[np.int64],
         for kind in (wrong, ~wrong)
     ]
     bad, good = (np.vstack([each.sum(axis=0), weights @ each]) for each in counts)
-    exact_bad, exact_good = (np.bincount(tie, weights=weight * kind)[None] for kind in (wrong, ~wrong))
+    exact_bad, exact_good = (
+        np.bincount(tie, weights=weight * kind).astype(np.float64)[None] for kind in (wrong, ~wrong)
+    )
     point = {name: float(value[0]) for name, value in _figures(exact_bad, exact_good, share).items()}
     binned = _figures(bad, good, share)
     draws = {name: value[1:] - value[0] + point[name] for name, value in binned.items()}

@@ -32,7 +32,7 @@ from mimic.errors import MimicError
 
 Floats = NDArray[np.float64]
 
-# Fixed on Fashion-MNIST with symmetric noise (benchmarks/evaluate.py quality) before CIFAR-10 and digits were looked at.
+# Fixed on Fashion-MNIST with symmetric noise (benchmarks/evaluate.py) before CIFAR-10 and digits were looked at.
 ALLOWANCE = 0.0075
 LEVEL = 0.95
 MOST_CLASSES = 200  # beyond, a matrix of mistakes has more entries than anybody has mistakes
@@ -109,7 +109,9 @@ def fit_quality(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) ->
     r, y = log_softmax(log_probs.astype(np.float64), axis=1), labels.astype(np.int64)
     n, classes = r.shape
     if n < 50 or classes < 2:
-        raise MimicError(f"{n} samples of {classes} classes cannot tell how many labels are wrong: 50 of 2 are the least")
+        raise MimicError(
+            f"{n} samples of {classes} classes cannot tell how many labels are wrong: 50 of 2 are the least"
+        )
     models = [_maximise(r, y, _alike(classes))]
     if classes <= MOST_CLASSES:
         models.append(_maximise(r, y, _by_class(r, y, models[0])))

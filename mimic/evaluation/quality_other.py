@@ -1,4 +1,4 @@
-"""Quality from other evidence: an audit's verdicts, which need no assumption, or any score's two groups, which need many.
+"""Quality from other evidence: an audit's verdicts, which need no assumption, or a score's two groups, which need many.
 
 `with_audit` is prediction-powered inference (Angelopoulos et al. 2023, arXiv 2301.09633) on a stratified draw: what the
 model believes of every sample, corrected by how far it was off on those that people judged. `mixture_quality` is the

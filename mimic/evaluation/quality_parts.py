@@ -1,4 +1,4 @@
-"""Quality part by part: the share of right labels of each given class, and of each group (a source, a split), with intervals.
+"""Quality part by part: the share of right labels of each given class, and of each group (a source), with intervals.
 
 A part has its own share of wrong labels and the whole set's model (`mimic.evaluation.quality.Fit`). A group is chosen
 without looking at the labels, so P(given | picture) is what its likelihood is made of; the samples given one class are
@@ -85,5 +85,5 @@ def _share(constant: Floats, slope: Floats) -> tuple[float, float, float]:
     return low, max(low - half, 0.0), min(low + half, 1.0)
 
 
-def _sorted(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+def _sorted(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("share", ignore_index=True, na_position="last")

@@ -83,7 +83,9 @@ def subjects(workspace: Workspace, names: Sequence[str]) -> tuple[Dataset, list[
         found += [(f"{run.id}:{each}" if several and each in {f[2] for f in found} else each, run.id, each)
                   for each in chosen]  # fmt: skip
     if len(datasets) != 1:
-        raise MimicError(f"{', '.join(names) or 'nothing'} belong to {len(datasets)} data sets: give runs or filters of one")
+        raise MimicError(
+            f"{', '.join(names) or 'nothing'} belong to {len(datasets)} data sets: give runs or filters of one"
+        )
     return workspace.dataset(datasets.pop()), found
 
 

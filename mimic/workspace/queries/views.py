@@ -31,7 +31,7 @@ class Views:
         labels: (N,) codes of the given labels in `names`.
         log_probs: (N, K) float32, in nats.
         names: the K classes: the data set's, then what else the reference knows.
-        right: (N,) 1 where the given label is known to be right, 0 where it is known to be wrong, −1 where nobody knows.
+        right: (N,) 1 where the given label is known to be right, 0 where it is known to be wrong, −1 elsewhere.
         drawn_from: how many samples the run has, where these are a draw; None where they are all with a label.
     """
 
@@ -68,7 +68,8 @@ def reference_views(published: Published) -> Views:
         t.cursor.register("codes", codes)
         own = f"c.{quoted('ref_logprob')}" if "ref_logprob" in published.signals else "NULL::FLOAT"
         ranks = ", ".join(
-            f"max(k.code) FILTER (p.rank = {rank}) AS code_{rank}, max(p.logprob) FILTER (p.rank = {rank}) AS log_{rank}"
+            f"max(k.code) FILTER (p.rank = {rank}) AS code_{rank},"
+            f" max(p.logprob) FILTER (p.rank = {rank}) AS log_{rank}"
             for rank in _RANKS
         )
         table = t.arrow(
@@ -127,3 +128,20 @@ def _log_probs(table: pa.Table, labels: NDArray[np.int64], classes: int) -> NDAr
     spread = (rest / np.maximum(unknown.sum(axis=1), 1))[:, None]
     logs = np.log(np.maximum(np.where(unknown, spread, probabilities), 1e-30))
     return np.asarray(logs, dtype=np.float32)
+
+
+def true_codes(published: Published, size: int) -> NDArray[np.int32]:
+    """(size,) class codes of the true labels by sample; −1 where nobody knows, or no class is called so."""
+    with tables(published) as t:
+        codes = pa.table(
+            {
+                "name": pa.array(published.classes, pa.string()),
+                "code": pa.array(range(len(published.classes)), pa.int32()),
+            }
+        )
+        t.cursor.register("codes", codes)
+        found = t.arrow(f"SELECT s.sample, k.code FROM {t.samples} s JOIN codes k ON k.name = s.truth")
+        t.cursor.unregister("codes")
+    true = np.full(size, -1, dtype=np.int32)
+    true[found["sample"].to_numpy()] = found["code"].to_numpy()
+    return true
