@@ -10,6 +10,7 @@ from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.progress import progress, running_histogram
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
+from mimic.workspace.removal import needed_by, remove_run
 from pages.widgets import frame, remembered, state
 
 VERDICTS = {
@@ -99,6 +100,20 @@ def watch() -> None:
             st.rerun()
         for run in runs:
             unfinished(run)
+
+
+@st.dialog("Delete a run")
+def delete(run: Run) -> None:
+    """Ask, naming what no longer works without it; then remove the run."""
+    words = f"{run.state}, {text.count(run.size)} samples of {text.markdown(run.dataset)}"
+    st.markdown(f"**{text.markdown(run.id)}** ({words}) goes with all its scores. This cannot be undone.")
+    if needs := needed_by(workspace, run):
+        st.warning(
+            f"Without it these no longer work: {text.markdown(', '.join(needs), 600)}.", icon=":material/link_off:"
+        )
+    gone = frame.on_change(lambda: remove_run(run))
+    if st.button("Delete", type="primary", icon=":material/delete:", key="delete for good", on_click=gone):
+        st.rerun()
 
 
 def ended() -> None:
@@ -282,6 +297,12 @@ st.dataframe(
     alt="Runs of this workspace, the newest first",
 )
 ended()
+with st.expander("Delete a run", icon=":material/delete:"):
+    idle = [one.id for one in workspace.runs()[:200] if one.state != "running"]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        unwanted = st.selectbox("Run to delete", idle, index=None, placeholder="choose one", width=420, key="unwanted")
+        if st.button("Delete …", disabled=unwanted is None, key="delete"):
+            delete(workspace.run(str(unwanted)))
 with st.expander("Start another run", icon=":material/play_arrow:"):
     if run.facts.get("config", {}).get("scopes"):
         with st.form("again", border=False):

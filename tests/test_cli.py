@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import synthetic
 from mimic import cli
 from mimic.models.build import build_model
 from mimic.models.checkpoint import save_checkpoint
@@ -51,6 +52,10 @@ def scoring(digits: Digits, **options: object) -> list[str]:
 def test_from_import_to_show(mimic: Command, digits: Digits, workspace: Workspace) -> None:
     code, out, _ = mimic("import", digits.manifest, "--dataset", "again")
     assert (code, out.strip()) == (0, "data set again: 600 samples, 10 classes, truth known")
+    code, out, _ = mimic("import", digits.manifest)
+    assert code == 0
+    assert f"data set {digits.manifest.stem}: 600 samples" in out
+    assert "named after its source" in out
     code, out, err = mimic(*scoring(digits))
     assert code == 0
     assert "600 scored, 0 not scored" in out
@@ -234,3 +239,13 @@ def test_demo(mimic: Command, workspace: Workspace) -> None:
     assert (code, again) == (0, out)
     assert "nothing was scored again" in err
     assert "nothing was computed again" in err
+
+
+def test_a_run_is_deleted_only_when_it_is_said_for_sure(mimic: Command, workspace: Workspace) -> None:
+    run = synthetic.build(workspace, 100, classes=3, pictures=2)
+    code, _, err = mimic("runs", "--delete", run.id)
+    assert (code, "add --yes to do it" in err, run.folder.exists()) == (2, True, True)
+    code, out, _ = mimic("runs", "--delete", run.id, "--yes")
+    assert (code, f"deleted run {run.id}" in out, run.folder.exists()) == (0, True, False)
+    code, _, err = mimic("runs", "--delete", run.id, "--yes")
+    assert (code, "no run 'synthetic-100'" in err) == (2, True)

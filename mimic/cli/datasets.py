@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from mimic.workspace.layout import DEFAULT, Workspace
 
 def import_(
     path: Annotated[Path, typer.Argument(help="A class-folder tree, or a manifest: .csv, .jsonl or .parquet.")],
-    dataset: Annotated[str, typer.Option(help="What to call the data set.")],
+    dataset: Annotated[str | None, typer.Option(help="What to call the data set; by default as its source is.")] = None,
     root: Annotated[Path | None, typer.Option(help="What the images' paths are relative to.")] = None,
     classes: Annotated[
         str | None,
@@ -25,7 +26,8 @@ def import_(
     """Import a class-folder tree or a manifest (columns path and label; optional id, truth, split and any others)."""
     from mimic.runs.importing import import_dataset
 
-    made, listing = import_dataset(Workspace(workspace), path, dataset, root, _names(classes))
+    name = dataset or _name_of(path)
+    made, listing = import_dataset(Workspace(workspace), path, name, root, _names(classes))
     splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
     out = console()
     out.print(
@@ -34,6 +36,8 @@ def import_(
         + (f", splits {splits}" if splits else "")
         + (", truth known" if made.has_truth else "")
     )
+    if dataset is None:
+        out.print(f"named after its source; --dataset gives another name. Score it: mimic score {made.name} …")
     for what, (count, example) in listing.found.counts.items():
         out.print(f"found {count:,} {what}, e.g. {example}")
 
@@ -48,6 +52,14 @@ def relocate(
 
     moved = datasets.relocate(Workspace(workspace).dataset(dataset), root)
     console().print(f"data set {moved.name}: images are read from {moved.root}")
+
+
+def _name_of(path: Path) -> str:
+    """The source's own name, as far as a data set may be called so."""
+    stem = path.resolve().name
+    for suffix in (".csv", ".jsonl", ".parquet", ".tar"):
+        stem = stem.removesuffix(suffix)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:100] or "images"
 
 
 def _names(classes: str | None) -> list[str] | None:

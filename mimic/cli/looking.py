@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -13,11 +14,18 @@ from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
 
-def runs(workspace: WorkspaceOption = DEFAULT) -> None:
-    """List the runs of a workspace, the newest first."""
+def runs(
+    workspace: WorkspaceOption = DEFAULT,
+    delete: Annotated[str | None, typer.Option(help="Remove this run, after asking.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
+) -> None:
+    """List the runs of a workspace, the newest first; or delete one."""
     from mimic.workspace.queries.progress import progress
 
     place = Workspace(workspace)
+    if delete is not None:
+        _delete(place, delete, yes)
+        return
     found = place.runs()
     if not found:
         raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score` makes one")
@@ -34,6 +42,21 @@ def runs(workspace: WorkspaceOption = DEFAULT) -> None:
         begun = run.facts["created"]
         table.add_row(run.id, run.dataset, run.state, scored, failed, scopes, start, verdict, begun)
     console().print(table)
+
+
+def _delete(place: Workspace, name: str, sure: bool) -> None:
+    from mimic.workspace.removal import needed_by, remove_run
+
+    run = place.run(name)
+    needs = needed_by(place, run)
+    words = f"run {run.id} ({run.state}, {run.size:,} samples of {run.dataset})"
+    without = f"; without it these no longer work: {', '.join(needs)}" if needs else ""
+    if not sure:
+        if not sys.stdin.isatty():
+            raise MimicError(f"deleting {words} cannot be undone{without}: add --yes to do it")
+        typer.confirm(f"delete {words}? It cannot be undone{without}", abort=True)
+    remove_run(run)
+    console().print(f"deleted {words}{without}")
 
 
 def show(

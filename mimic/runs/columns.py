@@ -10,10 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from mimic.runs.manager import held
 from mimic.workspace.columns import Column, Matched, column_tables
 from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
+from mimic.workspace.locks import held
 from mimic.workspace.publish import publish
 
 

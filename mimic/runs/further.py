@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from mimic.errors import MimicError, MissingExtra
 from mimic.runs.config import ScoreConfig
-from mimic.runs.manager import held
 from mimic.runs.observe import Observed, Observer
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
@@ -33,6 +32,7 @@ from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
 from mimic.workspace.datasets import read_inputs
 from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.locks import held
 from mimic.workspace.publish import part_schema, publish, write_part
 
 # What a run says of its own publication and progress, and its further run says anew.

@@ -6,9 +6,6 @@ is remembered but what lies on the disk: a part for every finished shard, and ru
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -34,6 +31,7 @@ from mimic.runs.worker import LabelWorker
 from mimic.scores import PAIR_SIGNALS, VERSION
 from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import FORMAT, Run, Workspace
+from mimic.workspace.locks import held
 from mimic.workspace.publish import publish, seconds_spent
 
 # A shard is what is lost at worst, and one file: small for a short run, few for a long one.
@@ -89,33 +87,6 @@ def saying_why(run: Run) -> Iterator[None]:
         if sentence is None:
             raise
         raise MimicError(sentence) from error
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a run's lock, which the kernel lets go whatever becomes of this process.
-
-    Raises:
-        MimicError: another process holds it.
-    """
-    with (folder / "lock").open("a+") as file:
-        for attempt in range(20):  # a watcher holds it for an instant now and then
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.05 * (attempt < 19))
-        else:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            raise MimicError(
-                f"run {folder.name} is being worked on by another process ({holder}): "
-                f"wait for it; `mimic show {folder.name}` says how far it is"
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield
 
 
 def begin(workspace: Workspace, folder: Path, facts: Mapping[str, Any]) -> Run:

@@ -7,6 +7,7 @@ import time
 
 from benchmarks import synthetic
 from mimic.runs.manager import score
+from mimic.workspace.filters import save_filter
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
 from tests.pages.conftest import CLASSES, SHARD, metrics, words
@@ -93,3 +94,15 @@ def test_a_known_truth_without_a_wrong_label_draws_no_empty_chart(tmp_path, monk
     said = words(open_page(workspace, "overview"))
     assert "no label among them is wrong" in said
     assert "Which signal finds the wrong labels" not in said
+
+
+def test_a_run_is_deleted_after_asking(copy, open_page):
+    rule = {"kind": "threshold", "run": "other", "signal": "mimic", "threshold": 0.0}
+    save_filter(copy, "strict", "synthetic-1500", rule, {"kept": 1, "dropped": 1, "not_scored": 0})
+    app = open_page(copy, "overview")
+    app.selectbox(key="unwanted").set_value("other").run()
+    app.button(key="delete").click().run()
+    assert "filter strict" in words(app)
+    assert len(copy.runs()) == 2
+    app.button(key="delete for good").click().run()
+    assert [run.id for run in copy.runs()] == ["synthetic-1500"]

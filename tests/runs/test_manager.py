@@ -19,11 +19,12 @@ from mimic.models.build import build_model
 from mimic.models.checkpoint import load_checkpoint, load_into
 from mimic.models.direction import Direction
 from mimic.runs.importing import import_dataset
-from mimic.runs.manager import held, score
+from mimic.runs.manager import score
 from mimic.runs.progress import Progress
 from mimic.scores.mimic import mimic_scores
 from mimic.workspace.datasets import relocate
 from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.locks import held
 from mimic.workspace.queries.progress import progress, running_histogram
 from tests.runs.conftest import JUDGED, MODEL, Digits
 

@@ -181,6 +181,7 @@ def _attach(path: Path) -> str:
     try:
         seen = path.stat()
     except FileNotFoundError:
+        _detach(path)
         raise MimicError(f"{path} is gone: import and score again, or restore it") from None
     version = (seen.st_ino, seen.st_mtime_ns)
     with _LOCK:
@@ -198,6 +199,14 @@ def _attach(path: Path) -> str:
             raise MimicError(f"{path} cannot be read ({error}): restore it, or import and score again") from None
         _ATTACHED[path] = (name, version)
         return name
+
+
+def _detach(path: Path) -> None:
+    """Let go of a file that is gone, or its bytes would lie on the disk for as long as this process lives."""
+    with _LOCK:
+        name, _ = _ATTACHED.pop(path, ("", (0, 0)))
+        if name:
+            _connection().execute(f"DETACH {name}")
 
 
 def shuffled(column: str, seed: int) -> str:
