@@ -64,6 +64,20 @@ def dropped(rule: Rule, table: Dense) -> NDArray[np.int32]:
     return table.remembered(rule.runs, ("dropped", rule), make)
 
 
+def both_sides(rule: Rule, table: Dense, count: int) -> list[tuple[str, list[int]]]:
+    """The dropped samples that score highest, and the kept ones that score lowest, `count` of each (`Rule.score`)."""
+    votes, inside, score = rule.votes(table).votes, table.inside(rule.runs), rule.score(table)
+    found = []
+    for side, vote, sign in (("dropped", DROP, -1), ("kept", KEEP, 1)):
+        numbers = np.flatnonzero((votes == vote) & inside)
+        keys = sign * score[numbers]
+        if len(numbers) > count:  # the few that come first, without sorting all the others
+            nearest = np.argpartition(keys, count)[:count]
+            numbers, keys = numbers[nearest], keys[nearest]
+        found.append((side, [int(number) for number in numbers[np.lexsort((numbers, keys))]]))
+    return found
+
+
 def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:
     """Right and wrong samples on each side of the rule, of those that are known and that it votes on; exact."""
     votes = rule.votes(table).votes

@@ -30,10 +30,12 @@ PAGES = {
     "Overview": "overview",
     "Explore": "explore",
     "Threshold": "threshold",
+    "Combine": "combine",
     "Compare": "compare",
     "Review": "review",
     "Audit": "audit",
     "Export": "export",
+    "Train": "train",
     "SQL": "sql",
 }
 
