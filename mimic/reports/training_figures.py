@@ -77,16 +77,14 @@ def strips(found: pd.DataFrame, colours: Palette, title: str) -> go.Figure:
     cells = np.arange(table.columns.min(), table.columns.max() + 1)
     table = table.reindex(columns=cells, fill_value=0)
     first = found.iloc[0]
-    width = first["high"] - first["low"]
-    low = first["low"] - first["cell"] * width
+    width = float(first["high"] - first["low"])
+    low = float(first["low"] - first["cell"] * width)
     per_epoch = found.groupby("epoch")[["mean", "positive", "visits"]].first()
-    rows = list(range(len(table)))
+    rows, epochs = list(range(len(table))), [int(epoch) for epoch in table.index]
+    middles = [text.score(low + (cell + 0.5) * width, 3) for cell in cells]
     hover = [
-        [
-            f"epoch {epoch + 1}, near {text.score(low + (cell + 0.5) * width, 3)}: {n:,} visits"
-            for cell, n in values.items()
-        ]
-        for epoch, values in table.astype(int).iterrows()
+        [f"epoch {epoch + 1}, near {middle}: {n:,} visits" for middle, n in zip(middles, counts, strict=True)]
+        for epoch, counts in zip(epochs, table.to_numpy(dtype=int), strict=True)
     ]
     figure = go.Figure(
         go.Heatmap(
@@ -102,7 +100,7 @@ def strips(found: pd.DataFrame, colours: Palette, title: str) -> go.Figure:
     )
     words = [
         f"epoch {epoch + 1}: mean {text.score(mean, 3)}, {text.percent(positive)} above 0"
-        for epoch, mean, positive in per_epoch[["mean", "positive"]].itertuples()
+        for epoch, mean, positive in zip(epochs, per_epoch["mean"], per_epoch["positive"], strict=True)
     ]
     marker = {
         "color": colours.reference,
@@ -116,9 +114,9 @@ def strips(found: pd.DataFrame, colours: Palette, title: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0, line={"color": colours.text, "width": 1.5, "dash": "dot"})
-    style_axes(figure, colours, title, "epoch", 90 + 22 * len(rows))
+    style_axes(figure, colours, title, "epoch", 90 + max(22 * len(rows), 180))
     figure.update_yaxes(
-        tickvals=rows, ticktext=[str(epoch + 1) for epoch in table.index], autorange="reversed", showgrid=False
+        tickvals=rows, ticktext=[str(epoch + 1) for epoch in epochs], autorange="reversed", showgrid=False
     )
     return figure
 

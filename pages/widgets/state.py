@@ -25,7 +25,7 @@ _NOTES = "state: notes"
 
 # What a part of the address names, as a sentence calls it.
 _NOUNS = {"dataset": "data set", "run": "published run of this data set", "run_b": "published run of this data set"}
-_NOUNS |= {"signal": "signal in this run", "signal_b": "signal in run B"}
+_NOUNS |= {"signal": "signal in this run", "signal_b": "signal in run B", "training": "training run"}
 
 
 def arrive(page: str, notes: DeltaGenerator) -> None:
