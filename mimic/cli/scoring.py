@@ -10,11 +10,15 @@ import typer
 
 from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
 from mimic.errors import MimicError
-from mimic.scores import DEFAULT_SIGNALS, SIGNALS
+from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
-SCOPES = "last (default), last-weight, last:K, full, re:PATTERN"
+SCOPES = "last (default), last-weight, last:K, full, re:PATTERN; of two towers image-last, text-last, projections"
+LOSSES = "cross_entropy of labels; clip or siglip of captions; by default what the data set has"
+FEATURES = "File of frozen features of images and captions, read instead of them (.safetensors, or DataComp's .npz)."
+_SIGNALS = f"Of labels {','.join(SIGNALS)}; of captions {','.join(PAIR_SIGNALS)}"
+_USUAL = f"by default {','.join(DEFAULT_SIGNALS)}, or {','.join(DEFAULT_PAIR_SIGNALS)}"
 
 
 def score(
@@ -30,7 +34,11 @@ def score(
         list[str] | None,
         typer.Option(help=f"Parameters of the direction: {SCOPES}. May be repeated."),
     ] = None,
-    signals: Annotated[str, typer.Option(help=f"Some of {','.join(SIGNALS)}.")] = ",".join(DEFAULT_SIGNALS),
+    loss: Annotated[str | None, typer.Option(help=f"What a sample is judged by: {LOSSES}.")] = None,
+    features: Annotated[str | None, typer.Option(help=FEATURES)] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Times captions are dealt into batches; scores are the mean.")] = 8,
+    draw_seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
+    signals: Annotated[str | None, typer.Option(help=f"{_SIGNALS}; {_USUAL}.")] = None,
     method: Annotated[str, typer.Option(help="How the derivative is taken: auto, closed, jvp, difference.")] = "auto",
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
     precision: Annotated[
@@ -58,13 +66,20 @@ def score(
     """Score a data set. The same command again resumes an interrupted run, and finds a finished one."""
     from mimic.runs.config import ScoreConfig
 
+    place = Workspace(workspace)
+    asked: dict[str, Any] = {"scopes": tuple(scope)} if scope else {}
+    if signals is not None:
+        asked["signals"] = tuple(name.strip() for name in signals.split(",") if name.strip())
     config = ScoreConfig.checked(
         dataset=dataset,
         model=model,
         reference=absolute(reference),
         start=absolute(start) if start else None,
-        scopes=tuple(scope or ["last"]),
-        signals=tuple(name.strip() for name in signals.split(",") if name.strip()),
+        **asked,
+        loss=loss or usual_loss(place, dataset),
+        features=features and absolute(features),
+        draws=draws,
+        draw_seed=draw_seed,
         label_smoothing=label_smoothing,
         method=method,
         precision=precision,
@@ -75,7 +90,7 @@ def score(
         head=head,
         preprocess=json_file(preprocess) if preprocess else None,
     )
-    print_summary(scored(Workspace(workspace), config, device, threads))
+    print_summary(scored(place, config, device, threads))
 
 
 def scored(workspace: Workspace, config: Any, device: str, threads: int | None) -> Run:
@@ -88,6 +103,11 @@ def scored(workspace: Workspace, config: Any, device: str, threads: int | None) 
     if display.silent:
         console(stderr=True).print(f"run {run.id} was there already: nothing was scored again")
     return run
+
+
+def usual_loss(workspace: Workspace, dataset: str) -> str:
+    """The loss that reads what the data set has."""
+    return "clip" if workspace.dataset(dataset).task == "captions" else "cross_entropy"
 
 
 def absolute(source: str) -> str:

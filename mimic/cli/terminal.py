@@ -78,10 +78,21 @@ def print_summary(run: Run) -> None:
         + ("" if check["cosine"] is None else f", cosine of −ḡ and v {check['cosine']:.3f}")
         + f" (on {check['gradient_samples']:,} samples)"
     )
+    given, majority = ("captions", "") if check["majority_class"] is None else ("labels", _majority(check))
     out.print(
-        f"            given labels agree with the reference {check['reference_agreement']:.1%}, with the start "
-        f"{check['start_agreement']:.1%}, with always {check['majority_class']!r} {check['majority_agreement']:.1%}"
+        f"            given {given} agree with the reference {check['reference_agreement']:.1%}, with the start "
+        f"{check['start_agreement']:.1%}{majority}"
     )
+    if "reliability" in run.facts.get("draws", {}):
+        draws = run.facts["draws"]
+        out.print(
+            f"draws       {draws['count']} of batches (seed {draws['seed']}): scores of two draws correlate "
+            f"{draws['correlation']:.3f}, their mean's reliability is {draws['reliability']:.3f}"
+        )
+
+
+def _majority(check: dict[str, Any]) -> str:
+    return f", with always {check['majority_class']!r} {check['majority_agreement']:.1%}"
 
 
 def print_frame(frame: Any) -> None:

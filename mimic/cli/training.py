@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimic.cli.scoring import SCOPES, SPECS, absolute, json_file
+from mimic.cli.scoring import FEATURES, LOSSES, SCOPES, SPECS, absolute, json_file, usual_loss
 from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -19,7 +19,9 @@ def train(
         str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
     ],
     start: Annotated[str | None, typer.Option(help="Checkpoint to start from; by default the model as built.")] = None,
-    scope: Annotated[str, typer.Option(help=f"Parameters that samples are scored by: {SCOPES}.")] = "last",
+    scope: Annotated[
+        str | None, typer.Option(help=f"Parameters that samples are scored by: {SCOPES}; of captions image-last.")
+    ] = None,
     policy: Annotated[str, typer.Option(help="From scores to weights: softmax, clamp, top or uniform.")] = "softmax",
     temperature: Annotated[float, typer.Option(help="Of softmax; lower focuses harder.")] = 1.0,
     temperature_end: Annotated[
@@ -40,7 +42,8 @@ def train(
     compare: Annotated[
         str | None, typer.Option(help="uniform: train a second time with equal weights, to compare with.")
     ] = None,
-    loss: Annotated[str, typer.Option(help="What is learnt: cross_entropy.")] = "cross_entropy",
+    loss: Annotated[str | None, typer.Option(help=f"What is learnt: {LOSSES}.")] = None,
+    features: Annotated[str | None, typer.Option(help=FEATURES)] = None,
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
     trainable: Annotated[
         str, typer.Option(help="Parameters that are trained, a scope; last: a linear probe.")
@@ -80,6 +83,8 @@ def train(
     from mimic.runs.train import manage
     from mimic.runs.train.config import TrainConfig
 
+    place = Workspace(workspace)
+    loss = loss or usual_loss(place, dataset)
     config = TrainConfig.checked(
         dataset=dataset,
         model=model,
@@ -91,7 +96,8 @@ def train(
         head=head,
         preprocess=json_file(preprocess) if preprocess else None,
         loss=loss,
-        scope=scope,
+        features=features and absolute(features),
+        scope=scope or ("last" if loss == "cross_entropy" else "image-last"),
         policy=policy,
         temperature=temperature,
         temperature_end=temperature_end,
@@ -117,7 +123,7 @@ def train(
         validation_share=validation_share,
     )
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        run = manage.train(Workspace(workspace), config, device, threads, display)
+        run = manage.train(place, config, device, threads, display)
     if display.silent:
         console(stderr=True).print(f"run {run.id} was there already: nothing was trained again")
     print_summary(run)
