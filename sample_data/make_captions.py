@@ -47,6 +47,7 @@ GENERIC = ["Image", "image", "Photo", "picture", "untitled", "Image of", "thumbn
 SYMBOLS = ["#", "...", "-", "***", "##", "?", "_", "--", "•••", "1"]
 FILE_NAMES = ["IMG_{0:04}.JPG", "DSC{0:05}.jpg", "image-{0}.png", "{0:08x}.webp", "Screenshot {0}.png"]
 LONG_WORDS = 80
+JUNK_KINDS = ("generic", "symbols", "file name", "over-long")
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,13 @@ def spoil(pairs: Sequence[Pair], seed: int = SEED) -> tuple[list[str], list[str]
     for a, b in zip(swapped, np.roll(swapped, 1), strict=True):
         captions[a], faults[a] = pairs[b].caption, "swapped"
     for turn, i in enumerate(order[SWAPPED : SWAPPED + JUNK]):
-        faults[i] = ("generic", "symbols", "file name", "over-long")[turn % 4]
-        captions[i] = _junk(faults[i], pairs, i, rng)
+        faults[i] = JUNK_KINDS[turn % 4]
+        captions[i] = junk_caption(faults[i], pairs, i, rng)
     return captions, faults
 
 
-def _junk(kind: str, pairs: Sequence[Pair], i: int, rng: np.random.Generator) -> str:
+def junk_caption(kind: str, pairs: Sequence[Pair], i: int, rng: np.random.Generator) -> str:
+    """A caption with a fault of one of `JUNK_KINDS`; an over-long one is the pair's own words and other captions."""
     if kind == "generic":
         return str(rng.choice(GENERIC))
     if kind == "symbols":
