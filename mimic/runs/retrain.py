@@ -265,7 +265,7 @@ def ramp(scores: NDArray[np.float32], budget: float) -> NDArray[np.float32]:
     known = ~np.isnan(scores)
     ranks[known] = (np.argsort(np.argsort(scores[known], kind="stable")) + 0.5) / max(known.sum(), 1)
     width = min(2 * (1 - budget), 1.0)
-    return np.clip(ranks / width, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(ranks / width, 0, 1), dtype=np.float32)
 
 
 def _work(

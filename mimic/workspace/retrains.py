@@ -75,10 +75,8 @@ class Retrain:
         done = [pq.read_table(self.part(job)) for job in range(self.jobs) if self.part(job).exists()]
         frame: pd.DataFrame = pa.concat_tables([FITS.empty_table(), *done]).to_pandas()
         size = int(self.facts["test"])
-        frame["correct"] = [
-            np.unpackbits(np.frombuffer(b, np.uint8), count=size).astype(bool) for b in frame["correct"]
-        ]
-        return frame
+        bits = [np.unpackbits(np.frombuffer(each, np.uint8), count=size).astype(bool) for each in frame["correct"]]
+        return frame.assign(correct=pd.Series(bits, index=frame.index, dtype=object))
 
 
 def begin_retrain(workspace: Workspace, id: str, facts: dict[str, Any]) -> Retrain:
