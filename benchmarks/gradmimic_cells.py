@@ -18,13 +18,19 @@ from torch import Tensor
 from benchmarks.gradmimic_data import Pictures, noisy, split
 from benchmarks.gradmimic_probe import Data, Recipe, Trained, blurred, train
 from benchmarks.gradmimic_weights import Arm
-from mimic.scores.heads import Head
 from mimic.training.weights import Policy
 
-REFERENCES = ("same clean", "clean", "noisy")
+ORACLE = "same clean"
+REFERENCES = (ORACLE, "clean", "noisy")
 SMALL = 2_000  # photos; below, five epochs would be some hundred steps: the paper also trains longer there
-CHOSEN = {"mimic": Policy(), "cosine": Policy("clamp"), "rho": Policy(), "reference_loss": Policy(temperature=3.0)}
+CHOSEN = {
+    "mimic": Policy(),
+    "cosine": Policy(temperature=0.03),
+    "rho": Policy(),
+    "reference_loss": Policy(temperature=3.0),
+}
 TEMPERATURES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+SWEPT = "symmetric 0.5"  # the version of the labels that settings are swept on
 SHARES = (0.3, 0.5, 0.7)
 BLURS = (0.25, 0.5, 1.0, 2.0)
 Row = dict[str, object]
@@ -123,13 +129,16 @@ def arms(version: str) -> list[Arm]:
             Arm("reference loss", "reference_loss", version, name, CHOSEN["reference_loss"]),
             Arm("Grad-Mimic", "mimic", version, name, CHOSEN["mimic"], record=True),
             Arm("Grad-Mimic, clamp", "mimic", version, name, Policy("clamp")),
-            Arm("Grad-Mimic, top half", "mimic", version, name, Policy("top", share=0.5)),
-            Arm("Grad-Mimic, without the bias", "mimic", version, name, CHOSEN["mimic"], scope="last-weight"),
-            Arm("Grad-Mimic, cosine", "mimic", version, name, CHOSEN["cosine"], cosine=True),
             Arm("distilled", "uniform", version, name, taught=1.0),
-            Arm("half distilled", "uniform", version, name, taught=0.5),
         ]
-    return found
+        if reference != ORACLE:
+            found += [
+                Arm("Grad-Mimic, top half", "mimic", version, name, Policy("top", share=0.5)),
+                Arm("Grad-Mimic, without the bias", "mimic", version, name, CHOSEN["mimic"], scope="last-weight"),
+                Arm("Grad-Mimic, cosine", "mimic", version, name, CHOSEN["cosine"], cosine=True),
+                Arm("half distilled", "uniform", version, name, taught=0.5),
+            ]
+    return found + (sweep(version) if version == SWEPT else [])
 
 
 def sweep(version: str) -> list[Arm]:
@@ -142,15 +151,26 @@ def sweep(version: str) -> list[Arm]:
 
 def candidates(version: str) -> list[Arm]:
     """What `choose` may choose from, by kind; with the clean and with the noisy reference."""
-    policies = [Policy(temperature=t) for t in TEMPERATURES] + [Policy("clamp")]
-    shares = [Policy("top", share=share) for share in SHARES]
-    found = []
-    for reference in REFERENCES[1:]:
-        for kind in ("mimic", "cosine", "rho", "reference_loss"):
-            for policy in [*policies[: -1 if kind == "reference_loss" else None], *shares]:
-                own = "mimic" if kind == "cosine" else kind
-                found.append(Arm(kind, own, version, key(reference, version), policy, cosine=kind == "cosine"))
-    return found
+    own = [Policy(temperature=t) for t in TEMPERATURES[:5]] + [Policy("top", share=share) for share in SHARES]
+    sets = {
+        "mimic": [*own, Policy("clamp")],
+        "cosine": [*(Policy(temperature=t) for t in TEMPERATURES[:3]), Policy("clamp")],
+        "rho": [*(Policy(temperature=t) for t in TEMPERATURES[2:5]), Policy("clamp")],
+        "reference_loss": [Policy(temperature=t) for t in TEMPERATURES[2:5]],
+    }
+    return [
+        Arm(
+            kind,
+            "mimic" if kind == "cosine" else kind,
+            version,
+            key(reference, version),
+            policy,
+            cosine=kind == "cosine",
+        )
+        for reference in REFERENCES[1:]
+        for kind, policies in sets.items()
+        for policy in policies
+    ]
 
 
 def outcomes(unit: Unit) -> tuple[list[Row], list[Trained]]:
@@ -158,7 +178,7 @@ def outcomes(unit: Unit) -> tuple[list[Row], list[Trained]]:
     clean = unit.data.references["clean"]
     noise = {f"noise {b:g}": blurred(clean, b, unit.seed) for b in BLURS}
     data = replace(unit.data, references=unit.data.references | noise)
-    asked = [arm for version in unit.versions for arm in [*arms(version), *sweep(version)]]
+    asked = [arm for version in unit.versions for arm in arms(version)]
     trained = train(data, asked, unit.recipe, unit.seed)
     rows = [row for version in unit.versions for row in _rows(unit, data, version, trained)]
     return rows, [each for each in trained if each.scores is not None]
@@ -176,7 +196,7 @@ def _rows(unit: Unit, data: Data, version: str, trained: list[Trained]) -> Itera
             "loss": each.loss,
             "steps": share_of_steps(each, sgd.losses[-1]),
         }
-    for name in [*REFERENCES, *(f"noise {b:g}" for b in BLURS)]:
+    for name in [*REFERENCES, *(f"noise {b:g}" for b in BLURS if version == SWEPT)]:
         logits = data.references[key(name, version)](data.test_features)
         accuracy = 100 * float((logits.argmax(dim=1) == data.test_labels[""]).float().mean())
         arm = "reference" if name in REFERENCES else f"reference, {name}"
@@ -220,8 +240,3 @@ def policy_name(policy: Policy) -> str:
     if policy.name == "softmax":
         return f"softmax, τ = {policy.temperature:g}"
     return f"top {policy.share:g}" if policy.name == "top" else policy.name
-
-
-def zero_head(like: Head) -> Head:
-    """Where every head starts."""
-    return Head(torch.zeros_like(like.weight), torch.zeros_like(like.bias))

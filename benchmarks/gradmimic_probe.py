@@ -20,7 +20,7 @@ from mimic.scores.heads import Head
 
 COMPARED = 64  # samples whose mean gradient a batch is held against, drawn anew at each step
 CHUNK = 64  # arms at a time: their heads and moments should stay in the processor's cache
-EVALUATED = 1_000  # test photos for the learning curve; the last figures are of all
+EVALUATED = 500  # test photos for the learning curve; the last figures are of all
 
 
 @dataclass(frozen=True)
