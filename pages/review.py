@@ -76,7 +76,7 @@ def work() -> None:
         counts = decisions.counts()
         st.caption(
             f"Decided in this data set: {text.count(counts['keep'])} keep · {text.count(counts['drop'])} drop · "
-            f"{text.count(counts['relabel'])} relabel. Keys: K keep, D drop, L relabel, S skip, U undo, arrows look on."
+            f"{text.count(counts['relabel'])} relabel. Keys: K keep, D drop, {"L relabel, " if chosen.dataset.classes else ""}S skip, U undo, arrows look on."
         )
         samples = judge.again(queue.take(decisions, who, IN_HAND if view == "one" else judge.GRID))
         if not samples:

@@ -68,7 +68,9 @@ def _tile(
     picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
     noun = NOUN[chosen.published.task]
     words = row["caption" if noun == "caption" else "label"]
-    label = text.plain(words, 80 if noun == "label" else 400) if words is not None else f"no {noun}"
+    label = (
+        text.plain(words, 80 if noun == "label" else 400) if words else f"{'no' if words is None else 'empty'} {noun}"
+    )
     mark = f"≠ {text.plain(row['fault'] or row['truth'] or '', 40)}" if row["wrong"] else ""
     digits = 4 if len(scores) == 1 else 3
     decided = verdict(decision) if decision else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.reports import text
 from mimic.workspace.decisions import Action, Decisions, Subject
 from mimic.workspace.queries.connection import Published
@@ -79,6 +80,7 @@ def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
     """One large image with its keys: K keep, D drop, L relabel, S skip, U undo, arrows to look further."""
     place = min(st.session_state.get("judge: place", 0), len(candidates) - 1)
     candidate = candidates[place]
+    classes = desk.chosen.dataset.classes  # without any there is no other label to give
     picture, side = st.columns([5, 6], gap="large")
     with picture:
         _picture(desk.chosen, candidate, LARGE)
@@ -88,7 +90,8 @@ def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
         with st.container(horizontal=True, gap="small"):
             _button(desk, f"{keep}", "K", ":material/check:", lambda: _decide(desk, [candidate], "keep"), candidate)
             _button(desk, f"{drop}", "D", ":material/close:", lambda: _decide(desk, [candidate], "drop"), candidate)
-            _button(desk, "Relabel", "L", ":material/edit:", lambda: _open_labels(candidate), candidate)
+            if classes:
+                _button(desk, "Relabel", "L", ":material/edit:", lambda: _open_labels(candidate), candidate)
             _button(desk, "Skip", "S", ":material/skip_next:", lambda: _decide(desk, [candidate], "skip"), candidate)
             _button(desk, "Undo", "U", ":material/undo:", lambda: undo(desk), candidate)
         with st.container(horizontal=True, gap="small"):
@@ -105,7 +108,7 @@ def one(desk: Desk, candidates: Sequence[Candidate]) -> None:
         st.text_input("Why (optional)", key=f"why {candidate.sample}", max_chars=500)
     for following in candidates[place + 1 : place + 4]:  # made now, so that the next key finds them ready
         thumbnail(desk.chosen.dataset.root, following.path, desk.chosen.workspace.cache_folder, LARGE, enlarge=True)
-    _drawn("kdlsu", candidate.sample)
+    _drawn("kdlsu" if classes else "kdsu", candidate.sample)
 
 
 def grid(desk: Desk, candidates: Sequence[Candidate]) -> None:
@@ -130,8 +133,7 @@ def grid(desk: Desk, candidates: Sequence[Candidate]) -> None:
         for column, candidate in zip(st.columns(6, gap="small"), candidates[start : start + 6], strict=False):
             with column:
                 _picture(desk.chosen, candidate, TILE)
-                label = text.markdown(candidate.label, 40) if candidate.label is not None else "no label"
-                st.checkbox(label, key=f"pick {candidate.sample}")
+                st.checkbox(text.markdown(_given(desk.chosen, candidate), 80), key=f"pick {candidate.sample}")
                 if not desk.blind:
                     st.caption(text.score(candidate.score))
     _drawn("kdsau", first.sample)
@@ -221,19 +223,32 @@ def _labels(desk: Desk, candidate: Candidate) -> None:
 
 def _picture(chosen: Chosen, candidate: Candidate, size: int) -> None:
     image = thumbnail(chosen.dataset.root, candidate.path, chosen.workspace.cache_folder, size, enlarge=True)
-    label = text.plain(candidate.label, 80) if candidate.label is not None else "no label"
     if image.uri:
-        st.image(image.uri, width="stretch", alt=f"{label}, {text.plain(candidate.id, 80)}")
-    else:
+        said = f"{text.plain(_given(chosen, candidate), 200)}, {text.plain(candidate.id, 80)}"
+        st.image(image.uri, width="stretch", alt=said)
+    elif chosen.dataset.has_images:
         st.warning(text.markdown(f"No picture: {image.reason}."), icon=":material/broken_image:")
 
 
+def _given(chosen: Chosen, candidate: Candidate) -> str:
+    """The label or caption that is judged."""
+    noun = NOUN[chosen.published.task]
+    words = candidate.caption if noun == "caption" else candidate.label
+    return f"no {noun}" if words is None else words or f"empty {noun}"
+
+
 def _words(desk: Desk, candidate: Candidate) -> None:
-    label = text.plain(candidate.label, 40) if candidate.label is not None else "none"
-    st.metric("Given label", label, border=True)
-    if not desk.blind:
+    captions = desk.published.task == "captions"
+    if captions:
+        st.markdown("**Given caption**")
+        st.text(text.plain(_given(desk.chosen, candidate), 4000))
+    else:
+        label = text.plain(candidate.label, 40) if candidate.label is not None else "none"
+        st.metric("Given label", label, border=True)
+    if not desk.blind and not captions:
         guesses = ", ".join(text.plain(name, 40) for name in candidate.guesses) or "nothing it knows"
         st.text(f"The reference sees: {guesses}")
+    if not desk.blind:
         st.caption(f"{text.markdown(desk.chosen.signal)} {text.score(candidate.score)}")
     st.text(text.plain(candidate.id, 200))
     standing = desk.decisions.decision(candidate.sample)
