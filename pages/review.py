@@ -74,9 +74,10 @@ def work() -> None:
     """What is done so far, and what is in hand: a key draws only this."""
     with frame.sentences():
         counts = decisions.counts()
+        relabel = "L relabel, " if chosen.dataset.classes else ""
         st.caption(
             f"Decided in this data set: {text.count(counts['keep'])} keep · {text.count(counts['drop'])} drop · "
-            f"{text.count(counts['relabel'])} relabel. Keys: K keep, D drop, {"L relabel, " if chosen.dataset.classes else ""}S skip, U undo, arrows look on."
+            f"{text.count(counts['relabel'])} relabel. Keys: K keep, D drop, {relabel}S skip, U undo, arrows look on."
         )
         samples = judge.again(queue.take(decisions, who, IN_HAND if view == "one" else judge.GRID))
         if not samples:
