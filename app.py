@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("pages/compare.py", title="Compare"),
         st.Page("pages/review.py", title="Review"),
         st.Page("pages/audit.py", title="Audit"),
+        st.Page("pages/evaluate.py", title="Evaluate"),
         st.Page("pages/export.py", title="Export"),
         st.Page("pages/train.py", title="Train"),
         st.Page("pages/sql.py", title="SQL", url_path="sql"),

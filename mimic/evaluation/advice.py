@@ -105,8 +105,8 @@ def _reference(check: Mapping[str, Any] | None) -> list[Sentence]:
     }
     text = (
         f"{fit.get(check['verdict'], 'The reference was checked')}: it agrees with"
-        f" {check['reference_agreement']:.1%} of them, the start with {check['start_agreement']:.1%}, and the mean score is {check['mean']:.3g}"
-        f" ({check['mean_low']:.3g} to {check['mean_high']:.3g})."
+        f" {check['reference_agreement']:.1%} of them, the start with {check['start_agreement']:.1%}, and the mean"
+        f" score is {check['mean']:.3g} ({check['mean_low']:.3g} to {check['mean_high']:.3g})."
     )
     return [Sentence(text, "Overview")]
 

@@ -34,6 +34,7 @@ PAGES = {
     "Compare": "compare",
     "Review": "review",
     "Audit": "audit",
+    "Evaluate": "evaluate",
     "Export": "export",
     "Train": "train",
     "SQL": "sql",

@@ -1,0 +1,151 @@
+"""Figures of the Evaluate page, in the manner of `figures`: curves with bands, accuracy against share kept, shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from mimic.reports import text
+from mimic.reports.figures import style_axes
+from mimic.reports.palette import Palette
+
+MOST_CURVES = 6
+MOST_PARTS = 30
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_AXES = {
+    "roc": ("right labels dropped, %", "wrong labels dropped (recall), %"),
+    "pr": ("wrong labels dropped (recall), %", "wrong among the dropped (precision), %"),
+}
+
+
+def config(form: Literal["png", "svg"], name: str) -> dict[str, Any]:
+    """Plotly's settings for a figure that can be saved as a picture; nothing else is on its bar."""
+    return {
+        "displaylogo": False,
+        "responsive": True,
+        "scrollZoom": False,
+        "modeBarButtons": [["toImage"]],
+        "displayModeBar": True,
+        "toImageButtonOptions": {"format": form, "filename": name, "scale": 2 if form == "png" else 1},
+    }
+
+
+def curves(bands: Mapping[str, pd.DataFrame], colours: Palette, kind: Literal["roc", "pr"]) -> go.Figure:
+    """ROC or precision-recall curves of at most `MOST_CURVES` signals, each with its 95 % band.
+
+    Args:
+        bands: name → as `mimic.evaluation.bands.band` gives it.
+    """
+    figure = go.Figure()
+    for place, (name, band) in enumerate(list(bands.items())[:MOST_CURVES]):
+        colour = _colours(colours)[place]
+        outline = [*band["high"], *band["low"][::-1]]
+        figure.add_trace(
+            go.Scatter(
+                x=[100 * x for x in [*band["x"], *band["x"][::-1]]], y=[100 * y for y in outline], fill="toself",
+                line={"width": 0, "color": colour}, opacity=0.18, hoverinfo="skip", showlegend=False,
+            )
+        )  # fmt: skip
+        figure.add_trace(
+            go.Scatter(
+                x=100 * band["x"], y=100 * band["y"], mode="lines", name=text.figure_label(name, 30),
+                line={"color": colour, "width": 2, "dash": _DASHES[place]},
+                hovertemplate="%{y:.1f}% at %{x:.0f}%<extra>" + text.figure_label(name, 30) + "</extra>",
+            )
+        )  # fmt: skip
+    if kind == "roc":
+        chance = {"color": colours.muted, "width": 1, "dash": "dot"}
+        figure.add_trace(
+            go.Scatter(x=[0, 100], y=[0, 100], mode="lines", line=chance, hoverinfo="skip", showlegend=False)
+        )
+    style_axes(figure, colours, *_AXES[kind], 380)
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(range=[0, 101])
+    return _legend(figure, colours)
+
+
+def retraining(table: pd.DataFrame, colours: Palette, filters: list[str]) -> go.Figure:
+    """Accuracy against the share kept, with standard errors: some filters, random, everything, right labels alone.
+
+    Args:
+        table: as `mimic.evaluation.retraining.curves` gives it.
+        filters: at most `MOST_CURVES` of them.
+    """
+    figure = go.Figure()
+    for place, name in enumerate(filters[:MOST_CURVES]):
+        own = table[(table["filter"] == name) & (table["arm"] == "kept")]
+        _points(figure, own, text.figure_label(name, 30), _colours(colours)[place], _DASHES[place])
+        soft = table[(table["filter"] == name) & (table["arm"] == "weights")]
+        if not soft.empty:
+            words = f"{text.figure_label(name, 24)}, weights"
+            _points(figure, soft, words, _colours(colours)[place], _DASHES[place], "circle-open")
+    _points(figure, table[table["arm"] == "random"], "as many at random", colours.neutral, "dot", "x")
+    for arm, words, dash in (("everything", "everything", "solid"), ("oracle", "the right labels alone", "dash")):
+        own = table[table["arm"] == arm]
+        if not own.empty:
+            level = 100 * float(own["accuracy"].iloc[0])
+            line = {"color": colours.text, "width": 1.5, "dash": dash}
+            low, high = 100 * float(table["budget"].min()), 100.0
+            figure.add_trace(go.Scatter(x=[low, high], y=[level, level], mode="lines", name=words, line=line))
+    style_axes(figure, colours, "samples kept, %", "test accuracy, %", 400)
+    return _legend(figure, colours)
+
+
+def shares(table: pd.DataFrame, colours: Palette, axis: str = "labels that are right, %") -> go.Figure:
+    """Estimated shares with their 95 % intervals, the first on top; a cross where the truth is known.
+
+    Args:
+        table: columns part, share, low, high, and true where it is known; at most `MOST_PARTS` are drawn.
+    """
+    shown = table[table["share"].notna()].head(MOST_PARTS).iloc[::-1]
+    places = list(range(len(shown)))
+    below, above = 100 * (shown["share"] - shown["low"]), 100 * (shown["high"] - shown["share"])
+    figure = go.Figure(
+        go.Scatter(
+            x=100 * shown["share"], y=places, mode="markers", name="estimate",
+            marker={"color": colours.reference, "size": 10, "symbol": "diamond"},
+            error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below,
+                     "color": colours.muted, "thickness": 1.5, "width": 4},
+            hovertemplate="estimate %{x:.1f}%<extra></extra>",
+        )
+    )  # fmt: skip
+    if "true" in shown:
+        marker = {"color": colours.wrong, "size": 10, "symbol": "x"}
+        hover = "truth %{x:.1f}%<extra></extra>"
+        figure.add_trace(
+            go.Scatter(
+                x=100 * shown["true"], y=places, mode="markers", name="truth", marker=marker, hovertemplate=hover
+            )
+        )
+    style_axes(figure, colours, axis, "", 110 + 26 * len(shown))
+    names = [text.figure_label(str(name), 26) for name in shown["part"]]
+    figure.update_yaxes(tickvals=places, ticktext=names, showgrid=False, range=[-0.7, len(shown) - 0.3])
+    figure.update_xaxes(range=[min(100 * float(shown["low"].min()) - 2, 98) if len(shown) else 0, 100.6])
+    return _legend(figure, colours)
+
+
+def _points(figure: go.Figure, own: pd.DataFrame, name: str, colour: str, dash: str, symbol: str = "circle") -> None:
+    own = own.sort_values("budget")
+    if own.empty:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=100 * own["budget"], y=100 * own["accuracy"], mode="lines+markers", name=name,
+            line={"color": colour, "width": 2, "dash": dash}, marker={"size": 8, "symbol": symbol},
+            error_y={"array": 100 * own["error"], "color": colour, "thickness": 1, "width": 3},
+            hovertemplate="%{y:.1f}% at %{x:.0f}% kept<extra>" + name + "</extra>",
+        )
+    )  # fmt: skip
+
+
+def _colours(colours: Palette) -> tuple[str, ...]:
+    return colours.reference, colours.kept, colours.dropped, colours.wrong, colours.neutral, colours.text
+
+
+def _legend(figure: go.Figure, colours: Palette) -> go.Figure:
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
+    figure.update_layout(showlegend=True, legend=legend)
+    return figure

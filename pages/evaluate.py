@@ -1,0 +1,173 @@
+"""Evaluate: does a filter find the wrong labels, does a model get better by it, how good is the data; and advice."""
+
+import shlex
+
+import pandas as pd
+import streamlit as st
+
+from mimic.evaluation import bands
+from mimic.evaluation.retraining import best
+from mimic.reports import evaluate_figures, text
+from mimic.workspace.filters import list_filters
+from mimic.workspace.retrains import retrains
+from pages.widgets import evaluated, frame, state
+
+chosen = frame.choose("evaluate", "Evaluate")
+workspace, dataset, published, colours = chosen.workspace, chosen.dataset, chosen.published, frame.colours()
+where = frame.where(workspace)
+form = st.segmented_control("Save pictures as", ["png", "svg"], default="png", key="form", width="content") or "png"
+
+
+def draw(figure: object, name: str, alt: str) -> None:
+    """A figure that can be saved."""
+    st.plotly_chart(
+        figure, config=evaluate_figures.config(form, f"{name}-{chosen.run.id}"), key=f"{name} {form}", alt=alt
+    )
+
+
+def download(table: pd.DataFrame, name: str) -> None:
+    """A table as CSV."""
+    st.download_button(
+        "Download as CSV", table.to_csv(index=False), f"{name}.csv", "text/csv", icon=":material/download:", key=name
+    )
+
+
+evaluated.advice_box(chosen)
+
+# --- does it find the wrong labels? ---------------------------------------------------------------------------------
+st.subheader("Does it find the wrong labels?", anchor=False)
+asked = evaluated.sources(workspace, dataset)
+if asked:
+    left, middle, right = st.columns([1.2, 2.4, 2], vertical_alignment="bottom")
+    truth = left.selectbox(
+        "Judged by", asked, key=state.one_of("truth", asked), format_func=lambda name: text.plain(name, 40)
+    )
+    saved = [one.name for one in list_filters(workspace, dataset.name)]
+    filters = middle.multiselect("Named filters beside the run's signals", saved, key=state.some_of("filters", saved))
+    said = evaluated.verdicts(workspace, dataset)
+    judged, found = evaluated.detected(workspace.path, published, tuple(filters), truth, said)
+    figures_of = bands.table(found)
+    against = right.selectbox("Compared with", list(found), key=state.one_of("against", list(found), chosen.signal))
+    best_ones = [name for name in figures_of["signal"] if name not in judged.drop][: evaluate_figures.MOST_CURVES - 1]
+    lines = list(dict.fromkeys([*best_ones, *([against] if against not in judged.drop else [])]))
+    roc, pr = st.columns(2, gap="small")
+    with roc.container(border=True):
+        st.markdown("**ROC**")
+        shown = {name: bands.band(found[name], "roc") for name in lines}
+        draw(evaluate_figures.curves(shown, colours, "roc"), "roc", "ROC curves with 95% bands")
+    with pr.container(border=True):
+        st.markdown("**Precision and recall**")
+        shown = {name: bands.band(found[name], "pr") for name in lines}
+        draw(evaluate_figures.curves(shown, colours, "pr"), "pr", "Precision-recall curves with 95% bands")
+    wrong = int(judged.known.wrong.sum())
+    words = (
+        f"By {judged.known.source}: {text.count(len(judged.known.wrong))} samples, {text.count(wrong)} of them wrong"
+    )
+    words += f", drawn from {text.count(judged.drawn_from)}" if judged.drawn_from else ""
+    words += f"; {text.count(judged.left_out)} without some score left out" if judged.left_out else ""
+    st.caption(f"{text.markdown(words, 300)}. Signals drop as many as are wrong, filters what they drop. Bands: 95%.")
+    gaps = bands.differences(found, against)
+    table = figures_of.merge(gaps.drop(columns="verdict"), on="signal", how="left", suffixes=("", "_of_difference"))
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Signal": figures_of["signal"],
+                **{
+                    figure.replace("_", " "): [
+                        f"{value:.3f} ({low:.3f}–{high:.3f})"
+                        for value, low, high in zip(
+                            figures_of[figure], figures_of[f"{figure}_low"], figures_of[f"{figure}_high"], strict=True
+                        )
+                    ]
+                    for figure in bands.FIGURES
+                },
+                f"AUROC against {text.plain(against, 30)}": [
+                    "–" if pd.isna(row.difference) else f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+                    for row in table.itertuples()
+                ],
+            }
+        ),
+        hide_index=True,
+        alt="Detection figures of every signal with 95% intervals",
+    )
+    download(table, "detection")
+else:
+    st.info(
+        "Nobody has said of any label whether it is right: review some samples, or audit a filter.",
+        icon=":material/info:",
+    )
+
+# --- does a model get better by it? ---------------------------------------------------------------------------------
+st.subheader("Does a model get better by it?", anchor=False)
+tried = retrains(workspace, dataset.name)
+if tried:
+    ids = [one.id for one in tried]
+    picked = st.selectbox("Retraining", ids, key=state.one_of("retraining", ids))
+    retrain = next(one for one in tried if one.id == picked)
+    results = evaluated.retrained(workspace, retrain)
+    done = retrain.jobs - len(retrain.missing)
+    if done < retrain.jobs:
+        st.progress(done / retrain.jobs, f"{retrain.state}: {done} of {retrain.jobs} jobs")
+    gains = results[results["arm"] == "kept"].groupby("filter")["gain"].max()
+    names = gains.sort_values(ascending=False).index.tolist()
+    some = st.multiselect("Filters", names, key=state.some_of("retrained", names)) or names[:4]
+    with st.container(border=True):
+        draw(evaluate_figures.retraining(results, colours, some), "retraining", "Accuracy against the share kept")
+    top = best(results)
+    if top is not None:
+        st.markdown(text.markdown(top.sentence, 500))
+    facts = retrain.facts
+    how = "the run's own model" if facts["path"] == "model" else "a linear head on frozen features"
+    st.caption(
+        f"{text.count(facts['fits'])} fits of {how}, {facts['seeds']} seeds, {text.count(facts['samples'])} samples, "
+        f"tested on {text.count(facts['test'])} of split {text.markdown(facts['test_split'])} that no score has seen. "
+        "Bars: one standard error, over seeds and test samples. Every fit takes as many steps."
+    )
+    download(results, "retraining")
+else:
+    st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped:")
+st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language="bash")
+
+# --- how good is the data? ------------------------------------------------------------------------------------------
+st.subheader("How good is the data?", anchor=False)
+names = [one.name for one in workspace.datasets() if any(r.state == "published" for r in workspace.runs(one.name))]
+beside = st.multiselect(
+    "Beside it", [name for name in names if name != dataset.name], key=state.some_of("beside", names)
+)
+own = evaluated.quality(workspace, dataset, published)
+every = [own, *(evaluated.quality(workspace, workspace.dataset(name)) for name in beside)]
+rows = pd.DataFrame(
+    [
+        {"part": one.dataset, "samples": one.quality.samples, "share": one.quality.share, "low": one.quality.low,
+         "high": one.quality.high, **({} if one.true is None else {"true": one.true}), "by": one.quality.method}
+        for one in every
+    ]
+).sort_values("share", ascending=False, ignore_index=True)  # fmt: skip
+card, chart = st.columns([1, 2.6], gap="small")
+with card:
+    st.metric(
+        "Labels that are right",
+        text.percent(own.quality.share),
+        delta=f"{text.percent(own.quality.low)} to {text.percent(own.quality.high)}",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        help="Estimated, with its 95% interval",
+    )
+    if own.true is not None:
+        st.caption(f"In truth {text.percent(own.true)}.")
+    st.caption(text.markdown(own.quality.note, 400))
+options = ["data set", *(["class"] if own.fit is not None else []), *(published.columns if own.fit is not None else [])]
+with chart.container(border=True):
+    by = st.selectbox("By", options, key=state.one_of("by", options), format_func=lambda name: text.plain(name, 40))
+    parts = rows if by == "data set" else own.by_class() if by == "class" else own.by_column(by)
+    draw(evaluate_figures.shares(parts, colours), "quality", f"Estimated share of right labels by {by}")
+    if len(parts) > evaluate_figures.MOST_PARTS:
+        st.caption(f"The worst {evaluate_figures.MOST_PARTS} of {text.count(len(parts))}; the download has all.")
+    download(parts, "quality")
+st.code(f"mimic report {chosen.run.id} --out report.html{where}", language="bash")
+state.leave(
+    "evaluate",
+    chosen.address
+    | {name: state.get(name) for name in ("truth", "filters", "against", "retraining", "retrained", "beside", "by")},
+)
