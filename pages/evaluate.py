@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from mimic.evaluation import bands
+from mimic.evaluation.evidence import sources
 from mimic.evaluation.retraining import best
 from mimic.reports import evaluate_figures, text
 from mimic.workspace.filters import list_filters
@@ -36,7 +37,7 @@ evaluated.advice_box(chosen)
 
 # --- does it find the wrong labels? ---------------------------------------------------------------------------------
 st.subheader("Does it find the wrong labels?", anchor=False)
-asked = evaluated.sources(workspace, dataset)
+asked = sources(workspace, dataset)
 if asked:
     left, middle, right = st.columns([1.2, 2.4, 2], vertical_alignment="bottom")
     truth = left.selectbox(

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": comparing.compare,
     "audit": filtering.audit,
     "export": filtering.export,
+    "report": evaluating.report,
     "app": serving.app,
     "demo": serving.demo,
 }

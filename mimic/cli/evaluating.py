@@ -200,3 +200,16 @@ def _detection_texts(table: Any) -> Any:
         ends = zip(table[figure], table[f"{figure}_low"], table[f"{figure}_high"], strict=True)
         shown[figure.replace("_", " ")] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in ends]
     return pd.DataFrame(shown)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="A published run.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Write a run as one HTML file that opens without a server."""
+    from mimic.reports.page import write_report
+
+    place = Workspace(workspace)
+    path = write_report(place, place.run(run), out)
+    console().print(f"written     {path} ({path.stat().st_size / 1e6:.1f} MB)")

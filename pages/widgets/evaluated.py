@@ -8,21 +8,18 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from mimic.errors import MimicError
 from mimic.evaluation import bands
-from mimic.evaluation.advice import Advice, Evidence, advise
+from mimic.evaluation.advice import Advice, advise
 from mimic.evaluation.assess import Assessed, assess
-from mimic.evaluation.retraining import best, curves
+from mimic.evaluation.evidence import evidence_of
+from mimic.evaluation.retraining import curves
 from mimic.evaluation.truth import Judged, judge
 from mimic.reports import text
-from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.retrains import Retrain, retrains
 from pages.widgets import frame
-
-OUR_COLUMN = "column"
 
 
 def verdicts(workspace: Workspace, dataset: Dataset) -> int:
@@ -41,15 +38,6 @@ def quality(workspace: Workspace, dataset: Dataset, published: Published | None 
 def _quality(path: Path, dataset: str, run: str | None, runs: tuple[str, ...], said: int) -> Assessed:
     workspace = Workspace(path)
     return assess(workspace, workspace.dataset(dataset), run)
-
-
-def sources(workspace: Workspace, dataset: Dataset) -> list[str]:
-    """Who may be asked which labels are wrong: the column, the reviews, audits; as `judge` takes them."""
-    found = [OUR_COLUMN] if dataset.has_truth else []
-    if verdicts(workspace, dataset):
-        found.append("reviews")
-        found += [f"audit:{audit.name}" for audit in list_audits(workspace) if audit.dataset == dataset.name]
-    return found
 
 
 @lru_cache(maxsize=16)
@@ -71,24 +59,17 @@ def retrained(workspace: Workspace, retrain: Retrain) -> pd.DataFrame:
     return _curves(workspace.path, retrain.id, retrain.jobs - len(retrain.missing))
 
 
+@lru_cache(maxsize=32)
+def _advice(path: Path, published: Published, said: int, fitted: tuple[int, ...]) -> Advice:
+    workspace = Workspace(path)
+    return advise(evidence_of(workspace, workspace.run(published.run), published))
+
+
 def advice(chosen: frame.Chosen) -> Advice:
     """Advice on the chosen run, from everything that is known by now."""
-    workspace, dataset, published = chosen.workspace, chosen.dataset, chosen.published
-    try:
-        share = quality(workspace, dataset, published).quality
-    except MimicError:
-        share = None
-    table = None
-    asked = sources(workspace, dataset)
-    if asked:
-        try:
-            said = verdicts(workspace, dataset)
-            table = bands.table(detected(workspace.path, published, (), asked[0], said)[1])
-        except MimicError:
-            table = None
-    finished = next((one for one in retrains(workspace, dataset.name) if one.state == "finished"), None)
-    top = best(retrained(workspace, finished)) if finished is not None else None
-    return advise(Evidence(published.signals, share, chosen.run.check, table, top))
+    workspace, dataset = chosen.workspace, chosen.dataset
+    fitted = tuple(one.jobs - len(one.missing) for one in retrains(workspace, dataset.name))
+    return _advice(workspace.path, chosen.published, verdicts(workspace, dataset), fitted)
 
 
 def advice_box(chosen: frame.Chosen) -> None:
