@@ -19,7 +19,7 @@ from benchmarks.gradmimic_weights import WEIGHERS, Arm, Batch, mimic_scores
 from mimic.scores.heads import Head
 
 COMPARED = 64  # samples whose mean gradient a batch is held against, drawn anew at each step
-CHUNK = 64  # arms at a time: their heads and moments should stay in the processor's cache
+CHUNK = 256  # arms at a time
 EVALUATED = 500  # test photos for the learning curve; the last figures are of all
 
 
@@ -97,8 +97,8 @@ class Training:
         self.labels = torch.stack([data.labels[arm.labels] for arm in arms])
         self.taught = torch.tensor([arm.taught for arm in arms])[:, None, None]
         names = sorted({arm.reference for arm in arms} & set(data.references))
-        self.reference_logits = {name: data.references[name](data.features) for name in names}
-        self.kinds: list[tuple[slice, tuple[Tensor, Tensor] | None]] = []
+        self.reference_logits = torch.stack([data.references[n](data.features) for n in names]) if names else None
+        self.kinds: list[tuple[slice, tuple[Tensor, Tensor] | None, list[int]]] = []
         for _, group in groupby(range(len(arms)), key=lambda i: arms[i].group):
             places = list(group)
             references = [data.references.get(arms[i].reference) for i in places]
@@ -107,7 +107,8 @@ class Training:
                 if all(each is not None for each in references)
                 else None
             )
-            self.kinds.append((slice(places[0], places[-1] + 1), theirs))
+            given = [names.index(arms[i].reference) for i in places] if theirs is not None else []
+            self.kinds.append((slice(places[0], places[-1] + 1), theirs, given))
         kept = [i for i, arm in enumerate(arms) if arm.record]
         self.records = {i: (torch.full((len(data.features), recipe.epochs), torch.nan),
                             torch.full((len(data.features), recipe.epochs), torch.nan)) for i in kept}  # fmt: skip
@@ -144,11 +145,12 @@ class Training:
         errors, losses = probs - given, -(log_probs * given).sum(dim=2)
         weights = torch.empty_like(losses)
         compared = self._compared()
-        for places, theirs in self.kinds:
+        references = self.reference_logits[:, rows] if self.reference_logits is not None else None
+        for places, theirs, given_references in self.kinds:
             arms = self.arms[places]
-            lead = None
-            if theirs is not None:
-                lead = torch.stack([self.reference_logits[arm.reference][rows] for arm in arms]) - logits[places]
+            lead = (
+                references[given_references] - logits[places] if references is not None and theirs is not None else None
+            )
             batch = Batch(
                 arms, rows, features, logits[places], errors[places], losses[places], lead,
                 (self.weight[places], self.bias[places]), theirs, compared, lambda arm: self.data.kept[arm.reference],
@@ -180,19 +182,20 @@ class Training:
         return flat.view(len(features), *self.bias.shape).transpose(0, 1).contiguous()
 
     def _compared(self) -> Callable[[Arm], tuple[Tensor, Tensor]]:
-        """Samples to compare with, the same ones for every arm that is given the same validation set."""
+        """Samples to compare with, drawn once a step: the same ones wherever there are as many to draw from."""
         places: dict[int, Tensor] = {}
+        drawn: dict[int, Tensor] = {}
 
         def compare(arm: Arm) -> tuple[Tensor, Tensor]:
-            features, labels = self.data.validations.get(
-                arm.reference, (self.data.features, self.data.labels[arm.labels])
-            )
+            own = (self.data.features, self.data.labels[arm.labels])
+            features, labels = self.data.validations.get(arm.reference, own)
             count = len(features)
             if count not in places:
                 generator = self.drawn.setdefault(count, torch.Generator().manual_seed(1_000_000 + self.seed))
                 places[count] = torch.randint(count, (COMPARED,), generator=generator)
-            rows = places[count]
-            return features[rows], labels[rows]
+            if id(features) not in drawn:
+                drawn[id(features)] = features[places[count]]
+            return drawn[id(features)], labels[places[count]]
 
         return compare
 

@@ -89,14 +89,17 @@ class Batch:
 
     def compared_gradients(self) -> tuple[Tensor, Tensor]:
         """The mean gradient (A, K, D) and (A, K) of each arm's samples to compare with, at the arm's own head."""
-        weights, biases = [], []
-        for i, arm in enumerate(self.arms):
-            features, labels = self.compare(arm)
-            error = F.linear(features, self.own[0][i], self.own[1][i]).softmax(dim=1)
-            error[torch.arange(len(labels)), labels] -= 1
-            weights.append(error.T @ features / len(labels))
-            biases.append(error.mean(dim=0))
-        return torch.stack(weights), torch.stack(biases)
+        compared = [self.compare(arm) for arm in self.arms]
+        weights, biases = torch.empty_like(self.own[0]), torch.empty_like(self.own[1])
+        for each in {id(features): features for features, _ in compared}.values():
+            mine = [i for i, (features, _) in enumerate(compared) if features is each]
+            labels = torch.stack([compared[i][1] for i in mine], dim=1)  # (M, A)
+            weight, bias = self.own[0][mine], self.own[1][mine]
+            logits = torch.addmm(bias.flatten(), each, weight.flatten(0, 1).T).view(len(each), *bias.shape)
+            errors = logits.softmax(dim=2).scatter_add(2, labels[:, :, None], -torch.ones_like(logits[:, :, :1]))
+            weights[mine] = (errors.flatten(1).T @ each).view_as(weight) / len(each)
+            biases[mine] = errors.mean(dim=0)
+        return weights, biases
 
     def agreement(self) -> Tensor:
         """⟨g_i, ḡ⟩ (A, B) with the mean gradient ḡ of the samples to compare with."""
