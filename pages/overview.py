@@ -40,7 +40,7 @@ def made_by(run: Run) -> str:
 
 def begin(run: Run, **changes: object) -> None:
     """Start the run's command as a process of its own, and wait for its run to show."""
-    st.session_state["started"] = launch.scoring_again(workspace, run, **changes).log
+    st.session_state["started"] = launch.again(workspace, run, **changes).log
     st.rerun()
 
 
@@ -68,16 +68,19 @@ def unfinished(run: Run) -> None:
             st.markdown(f"**{text.markdown(run.id)}** :small[on {text.markdown(run.dataset)}]", width="stretch")
             words = [f"{text.count(told.done)} of {text.count(told.size)}"]
             if told.state == "running" and told.rate:
-                words += [f"{text.count(told.rate)} samples/s", f"{text.duration(told.remaining)} remaining"]
+                unit = "visits" if run.facts.get("kind") == "train" else "samples"
+                words += [f"{text.count(told.rate)} {unit}/s", f"{text.duration(told.remaining)} remaining"]
             st.caption(" · ".join(words), width="content")
         st.progress(told.share)
+        if told.note:
+            st.caption(text.markdown(told.note, 300))
         if run.error:
             st.error(text.markdown(run.error, 600), icon=":material/error:")
         if told.state != "running":
-            st.caption("The same `mimic score` command takes it up again from here: finished parts are kept.")
-            if run.facts.get("kind") == "score" and st.button(
-                "Go on", key=f"go on {run.id}", icon=":material/play_arrow:"
-            ):
+            command = run.facts.get("kind")
+            if command in launch.AGAIN:
+                st.caption(f"The same `mimic {command}` command takes it up again from here: what is done is kept.")
+            if command in launch.AGAIN and st.button("Go on", key=f"go on {run.id}", icon=":material/play_arrow:"):
                 begin(run)
         elif not (bars := running_histogram(run, run.main)).empty:
             st.plotly_chart(

@@ -3,11 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from mimic.reports import figures, text
+from mimic.reports import figures, text, training_figures
 from mimic.workspace.database import exists
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.nearest import nearest
 from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
+from mimic.workspace.queries.training import visit_history
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets import frame, gallery, state
 
@@ -97,6 +98,15 @@ with known:
             config=figures.CONFIG,
             key=f"guesses {chosen.run.id} {number}",
             alt="The reference's three best guesses",
+        )
+    visits = visit_history(published, number)
+    if not visits.empty:
+        st.markdown("**Weight over its visits** :small[in training]")
+        st.plotly_chart(
+            training_figures.history(visits, colours),
+            config=figures.CONFIG,
+            key=f"visits {chosen.run.id} {number}",
+            alt="The sample's weight at each visit of the training",
         )
     log = Decisions(chosen.workspace, chosen.dataset).history(number) if exists(chosen.workspace.path) else None
     if log is not None and not log.empty:

@@ -99,7 +99,7 @@ def how_far(run: Run) -> None:
     words = [f"{run.state}: {text.count(told.done)} of {text.count(told.size)} visits"]
     if told.rate:
         words += [f"{text.count(told.rate)} visits/s", f"{text.duration(told.remaining)} remaining"]
-    st.caption(text.markdown(" · ".join([*words, told.note]), 600))
+    st.caption(" · ".join([*words, text.markdown(told.note, 300)]))
     st.progress(told.share)
     if run.error:
         st.error(text.markdown(run.error, 600), icon=":material/error:")

@@ -74,11 +74,11 @@ def strips(found: pd.DataFrame, colours: Palette, title: str) -> go.Figure:
         title: of the axis.
     """
     table = found.pivot_table(index="epoch", columns="cell", values="n", fill_value=0)
-    cells = np.arange(table.columns.min(), table.columns.max() + 1)
+    cells = np.arange(int(found["cell"].min()), int(found["cell"].max()) + 1)
     table = table.reindex(columns=cells, fill_value=0)
     first = found.iloc[0]
     width = float(first["high"] - first["low"])
-    low = float(first["low"] - first["cell"] * width)
+    low = float(first["low"]) - int(first["cell"]) * width
     per_epoch = found.groupby("epoch")[["mean", "positive", "visits"]].first()
     rows, epochs = list(range(len(table))), [int(epoch) for epoch in table.index]
     middles = [text.score(low + (cell + 0.5) * width, 3) for cell in cells]

@@ -22,6 +22,9 @@ HOST = "127.0.0.1"
 PORT = 8501
 WORKSPACE_VARIABLE = "MIMIC_WORKSPACE"
 
+# Kinds of runs that are called like the command that makes them.
+AGAIN = ("score", "train")
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 _TRIED = 100
 
@@ -78,34 +81,38 @@ def serve(workspace: Workspace, port: int) -> NoReturn:
     os.execve(command[0], command, environment)
 
 
-def scoring_again(workspace: Workspace, run: Run, **changes: Any) -> Started:
+def again(workspace: Workspace, run: Run, **changes: Any) -> Started:
     """Start the command that made a run: to go on with it, or, with some settings changed, for another run like it.
 
     Args:
         workspace: holds the run.
-        run: of kind ``score``.
-        changes: settings of `mimic.runs.config.ScoreConfig` to change, e.g. ``scopes=["full"]``.
+        run: of a kind in `AGAIN`.
+        changes: settings to change, e.g. ``scopes=["full"]``.
 
     Returns:
         The process and its log.
     """
-    return start(workspace, _scoring(workspace, {**run.config, **changes}))
+    return start(workspace, _command(workspace, str(run.facts["kind"]), {**run.config, **changes}))
 
 
-def _scoring(workspace: Workspace, config: Mapping[str, Any]) -> list[str]:
-    """The command line of some settings."""
-    arguments = ["score", config["dataset"]]
-    for name in ("model", "reference", "start", "method", "precision", "batch_size", "split", "limit", "head"):
-        if config.get(name) is not None:
-            arguments += [f"--{name.replace('_', '-')}", str(config[name])]
-    arguments += [part for scope in config["scopes"] for part in ("--scope", scope)]
-    arguments += ["--signals", ",".join(config["signals"]), "--label-smoothing", str(config["label_smoothing"])]
-    arguments += ["--force"] if config["force"] else []
-    if config.get("preprocess") is not None:
-        text = json.dumps(config["preprocess"], sort_keys=True)
-        name = f"preprocess-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
-        write_json(make_folder(workspace.path / "logs") / name, config["preprocess"])
-        arguments += ["--preprocess", str((workspace.path / "logs" / name).resolve())]
+def _command(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> list[str]:
+    """The command line of a run's settings: each is an option of the same name, but for those told here."""
+    arguments = [kind, str(config["dataset"])]
+    for name, value in config.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "dataset" or value in (None, False):
+            continue
+        if name == "scopes":
+            arguments += [part for scope in value for part in ("--scope", scope)]
+        elif name == "preprocess":
+            text = json.dumps(value, sort_keys=True)
+            file = f"preprocess-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+            write_json(make_folder(workspace.path / "logs") / file, value)
+            arguments += [option, str((workspace.path / "logs" / file).resolve())]
+        elif value is True:
+            arguments += [option]
+        else:
+            arguments += [option, ",".join(value) if isinstance(value, list) else str(value)]
     return arguments
 
 

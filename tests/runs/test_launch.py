@@ -11,8 +11,10 @@ from mimic.errors import MimicError
 from mimic.runs import launch
 from mimic.runs.manager import score
 from mimic.runs.progress import Progress
+from mimic.runs.train.config import TrainConfig
+from mimic.runs.train.manage import train
 from mimic.workspace.layout import Workspace
-from tests.runs.conftest import Digits
+from tests.runs.conftest import MODEL, Digits
 
 
 def test_a_taken_port_gives_the_next_free_one() -> None:
@@ -56,13 +58,33 @@ def test_a_run_is_gone_on_with_and_another_like_it_made(workspace: Workspace, di
     with pytest.raises(Stop):
         score(workspace, digits.config(preprocess=preprocess, batch_size=64), on_progress=stop_half_way)
     (run,) = workspace.runs()
-    started = launch.scoring_again(workspace, run)
+    started = launch.again(workspace, run)
     assert os.waitpid(started.process, 0)[1] == 0
     assert launch.published(started.log)
     assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]
-    another = launch.scoring_again(workspace, run, scopes=["full"])
+    another = launch.again(workspace, run, scopes=["full"])
     assert os.waitpid(another.process, 0)[1] == 0
     assert {tuple(one.config["scopes"]) for one in workspace.runs()} == {("last",), ("full",)}
-    refused = launch.scoring_again(workspace, run, scopes=["nonsense"])
+    refused = launch.again(workspace, run, scopes=["nonsense"])
     assert os.waitpid(refused.process, 0)[1] != 0
     assert "nonsense" in (launch.ended_with(refused.log) or "")
+
+
+def test_a_training_that_was_stopped_is_gone_on_with(workspace: Workspace, digits: Digits) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_half_way(state: Progress) -> None:
+        if state.done >= 600:
+            raise Stop
+
+    config = TrainConfig.checked(
+        dataset="digits", model=MODEL, reference=digits.reference, start=digits.start, epochs=2, temperature_end=0.5
+    )
+    with pytest.raises(Stop):
+        train(workspace, config, on_progress=stop_half_way)
+    (run,) = workspace.runs()
+    assert run.state == "failed"
+    started = launch.again(workspace, run)
+    assert os.waitpid(started.process, 0)[1] == 0
+    assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]

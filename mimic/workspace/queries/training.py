@@ -29,30 +29,31 @@ def true_codes(dataset: Dataset, numbers: NDArray[np.int32]) -> NDArray[np.int32
 
 
 def score_strips(published: Published, epochs: int = EPOCHS, cells: int = CELLS) -> pd.DataFrame:
-    """How the visits' scores are spread, epoch by epoch: at most `epochs` of them, evenly chosen, first and last included.
+    """How the visits' scores are spread, epoch by epoch: at most `epochs` of them, evenly chosen, with both ends.
 
     Returns:
-        Columns epoch, cell, low, high (the cell's edges; the outermost cells hold what lies beyond), n, and of the epoch:
-        mean, positive (share above 0) and visits. Rows where n > 0. Empty where no score is a number.
+        Columns epoch, cell, low, high (the cell's edges; the outermost cells hold what lies beyond), n, and of the
+        epoch: mean, positive (share above 0) and visits. Rows where n > 0. Empty where no score is a number.
     """
     with tables(published) as t:
-        visits = t.scores.removesuffix("scores") + "visits"
-        known = [row[0] for row in t.rows(f"SELECT DISTINCT epoch FROM {visits} ORDER BY epoch")]
+        known = [row[0] for row in t.rows(f"SELECT DISTINCT epoch FROM {t.visits} ORDER BY epoch")]
         shown = sorted({known[place] for place in np.linspace(0, len(known) - 1, epochs).round().astype(int)})
-        low, high = t.rows(f"SELECT quantile_cont(score, {_TAIL}), quantile_cont(score, {1 - _TAIL}) FROM {visits}")[0]
+        low, high = t.rows(f"SELECT quantile_cont(score, {_TAIL}), quantile_cont(score, {1 - _TAIL}) FROM {t.visits}")[
+            0
+        ]
         if low is None:
             return pd.DataFrame(columns=["epoch", "cell", "low", "high", "n", "mean", "positive", "visits"])
         width = (high - low) / cells or 1.0
-        cell = f"least(greatest(floor((score - {low!r}) / {width!r}), 0), {cells - 1})::INTEGER"
-        frame = t.frame(
-            f"SELECT epoch, cell, {low!r} + cell * {width!r} AS low, {low!r} + (cell + 1) * {width!r} AS high, n,"
+        first, step = f"{low!r}::DOUBLE", f"{width!r}::DOUBLE"  # DuckDB reads a number with a point as a DECIMAL
+        cell = f"least(greatest(floor((score - {first}) / {step}), 0), {cells - 1})::INTEGER"
+        return t.frame(
+            f"SELECT epoch, cell, {first} + cell * {step} AS low, {first} + (cell + 1) * {step} AS high, n,"
             " mean, positive, visits"
-            f" FROM (SELECT epoch, {cell} AS cell, count(*) AS n FROM {visits} WHERE score IS NOT NULL GROUP BY ALL)"
+            f" FROM (SELECT epoch, {cell} AS cell, count(*) AS n FROM {t.visits} WHERE score IS NOT NULL GROUP BY ALL)"
             " JOIN (SELECT epoch, avg(score) AS mean, avg((score > 0)::INTEGER) AS positive, count(score) AS visits"
-            f" FROM {visits} GROUP BY epoch) USING (epoch) WHERE list_contains(?, epoch) ORDER BY epoch, cell",
+            f" FROM {t.visits} GROUP BY epoch) USING (epoch) WHERE list_contains(?, epoch) ORDER BY epoch, cell",
             [shown],
         )
-    return frame
 
 
 def visit_history(published: Published, sample: int) -> pd.DataFrame:
@@ -61,11 +62,10 @@ def visit_history(published: Published, sample: int) -> pd.DataFrame:
     In the order of the visits; empty where the run recorded none.
     """
     with tables(published) as t:
-        visits = t.scores.removesuffix("scores") + "visits"
         if "visits" not in {row[0] for row in t.rows(_TABLES, [t.scores.partition(".")[0]])}:
             return pd.DataFrame(columns=["visit", "epoch", "score", "weight", "loss", "margin"])
         return t.frame(
-            f"SELECT visit, epoch, score, weight * batch_size AS weight, loss, margin FROM {visits}"
+            f"SELECT visit, epoch, score, weight * batch_size AS weight, loss, margin FROM {t.visits}"
             " WHERE sample = ? ORDER BY visit",
             [sample],
         )
