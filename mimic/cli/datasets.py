@@ -10,36 +10,66 @@ import typer
 
 from mimic.cli.terminal import WorkspaceOption, console
 from mimic.errors import MimicError
-from mimic.workspace.layout import DEFAULT, Workspace
+from mimic.workspace.layout import DEFAULT, Dataset, Workspace
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A class-folder tree, or a manifest: .csv, .jsonl or .parquet.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Class folders, a manifest (.csv, .tsv, .jsonl, .parquet), shards (.tar), metadata, torchvision:NAME."
+        ),
+    ],
     dataset: Annotated[str | None, typer.Option(help="What to call the data set; by default as its source is.")] = None,
     root: Annotated[Path | None, typer.Option(help="What the images' paths are relative to.")] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Class names in the order of the model's outputs: 'cat,dog', or a file with one a line."),
     ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="Make labels wrong, with the truth kept apart: symmetric:RATE or asymmetric:RATE."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let torchvision fetch a set that is not at --root.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Import a class-folder tree or a manifest (columns path and label; optional id, truth, split and any others)."""
+    """Import images with labels or captions: class folders, a manifest, shards, imagefolders, DataComp's metadata.
+
+    A manifest has the columns path, and label or caption; optional are id, truth (or fault), split and any others.
+    """
     from mimic.runs.importing import import_dataset
+    from mimic.runs.metadata import import_metadata
+    from mimic.sources.datacomp import is_metadata
+    from mimic.sources.noise import Noise
 
     name = dataset or _name_of(path)
-    made, listing = import_dataset(Workspace(workspace), path, name, root, _names(classes))
-    splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
+    if is_metadata(path):
+        made, run = import_metadata(Workspace(workspace), path, name)
+        _say(made)
+        console().print(f"run {run.id}: {', '.join(run.signals)}, {run.counts['not_scored']:,} without a number")
+        return
+    spoil = None if noise is None else Noise.parse(noise, seed)
+    made, listing = import_dataset(Workspace(workspace), path, name, root, _names(classes), spoil, download)
     out = console()
-    out.print(
-        f"data set {made.name}: {made.size:,} samples, "
-        + ("with captions" if made.task == "captions" else f"{len(made.classes):,} classes")
-        + (f", splits {splits}" if splits else "")
-        + (", truth known" if made.has_truth else "")
-    )
+    _say(made)
     if dataset is None:
         out.print(f"named after its source; --dataset gives another name. Score it: mimic score {made.name} …")
     for what, (count, example) in listing.found.counts.items():
         out.print(f"found {count:,} {what}, e.g. {example}")
+
+
+def _say(made: Dataset) -> None:
+    splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
+    console().print(
+        f"data set {made.name}: {made.size:,} samples, "
+        + ("with captions" if made.task == "captions" else f"{len(made.classes):,} classes")
+        + (f", splits {splits}" if splits else "")
+        + (", truth known" if made.has_truth else "")
+        + ("" if made.has_images else ", no images")
+    )
 
 
 def relocate(
@@ -56,7 +86,7 @@ def relocate(
 
 def _name_of(path: Path) -> str:
     """The source's own name, as far as a data set may be called so."""
-    stem = path.resolve().name
+    stem = path.resolve().name.removeprefix("torchvision:")
     for suffix in (".csv", ".jsonl", ".parquet", ".tar"):
         stem = stem.removesuffix(suffix)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:100] or "images"

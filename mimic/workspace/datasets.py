@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -33,8 +33,9 @@ RESERVED = ("sample", "id", "path", "label", "label_code", "truth", "split")
 # Only of data sets of captions: a manifest of labels may have further columns of these names.
 CAPTIONS = ("caption", "caption_group", "fault")
 
+SAMPLES_FILE = "samples.duckdb"
+
 _CHUNK = 50_000
-_SAMPLES_FILE = "samples.duckdb"
 _JSON = json.JSONEncoder(default=str)
 
 
@@ -69,14 +70,27 @@ def create_dataset(
         MimicError: no samples; duplicate ids; a label without a class; a column that clashes with one of ours; a data
             set of that name with other contents; a folder that cannot be written.
     """
-    check_name("data set", name)
     columns = dict(columns or {})
     ours = RESERVED + (CAPTIONS if task == "captions" else ())
     _check_columns(columns, ours)
+    tally = _Tally(classes, columns, task)
+    return add_dataset(workspace, name, lambda folder: _write(folder, name, samples, tally, source, root))
+
+
+def add_dataset(workspace: Workspace, name: str, write: Callable[[Path], dict[str, Any]]) -> Dataset:
+    """A data set that appears whole or not at all.
+
+    Args:
+        write: writes samples.duckdb and dataset.json into a folder, and returns the facts of the latter.
+
+    Raises:
+        MimicError: a data set of that name with other contents; a folder that cannot be written.
+    """
+    check_name("data set", name)
     folder = make_folder(workspace.datasets_folder)
     building_folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
     try:
-        facts = _write(building_folder, name, samples, _Tally(classes, columns, task), source, root)
+        facts = write(building_folder)
         target = folder / name
         if target.exists():
             return _same_or_refuse(workspace, name, facts)
@@ -234,8 +248,8 @@ def _write(
     root: Path,
 ) -> dict[str, Any]:
     classes, columns = tally.classes, tally.columns
-    schema = _schema(columns, tally.task)
-    with building(folder / _SAMPLES_FILE) as connection:
+    schema = samples_schema(columns, tally.task)
+    with building(folder / SAMPLES_FILE) as connection:
         types = pa.RecordBatchReader.from_batches(schema, iter(()))
         connection.from_arrow(types).create("samples")
         rows = iter(samples)
@@ -246,32 +260,42 @@ def _write(
             connection.unregister("chunk")
         if not tally.samples:
             raise MimicError(f"{source.path} holds no samples, so there is nothing to import")
-        _refuse_duplicates(connection, source)
+        refuse_duplicates(connection, source)
         connection.execute("CREATE TABLE classes (code INTEGER, name VARCHAR)")
         codes = pa.array(range(len(classes)), pa.int32())
         connection.register("names", pa.table({"code": codes, "name": pa.array(classes, pa.string())}))
         connection.execute("INSERT INTO classes SELECT * FROM names ORDER BY code")
+    known: dict[str, Any] = {
+        "samples": tally.samples,
+        "task": tally.task,
+        "images": tally.images,
+        "classes": list(classes),
+    }
+    known |= {"columns": list(columns), "truth": tally.truth, "splits": tally.splits, "content": tally.digest()}
+    return write_facts(folder, name, source, root, known)
+
+
+def write_facts(folder: Path, name: str, source: Source, root: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Write dataset.json beside samples.duckdb; what it says.
+
+    Args:
+        known: samples, task, images, classes, columns, truth, splits, content, as the properties of `Dataset`.
+    """
     facts = {
         "format": FORMAT,
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": {"kind": source.kind, "path": str(source.path)},
         "root": str(root.expanduser().resolve()),
-        "samples": tally.samples,
-        "task": tally.task,
-        "images": tally.images,
-        "classes": list(classes),
-        "columns": list(columns),
-        "truth": tally.truth,
-        "splits": tally.splits,
-        "content": tally.digest(),
-        "samples_file": _SAMPLES_FILE,
+        **known,
+        "samples_file": SAMPLES_FILE,
     }
     write_json(folder / "dataset.json", facts)
     return facts
 
 
-def _schema(columns: Mapping[str, pa.DataType], task: Task) -> pa.Schema:
+def samples_schema(columns: Mapping[str, pa.DataType], task: Task) -> pa.Schema:
+    """The columns of the table ``samples``, in order."""
     text = pa.string()
     ours = [pa.field("sample", pa.int32()), pa.field("id", text), pa.field("path", text), pa.field("label", text)]
     ours += [pa.field("label_code", pa.int32()), pa.field("truth", text), pa.field("split", text)]
@@ -280,7 +304,15 @@ def _schema(columns: Mapping[str, pa.DataType], task: Task) -> pa.Schema:
     return pa.schema([*ours, *(pa.field(column, kind) for column, kind in columns.items())])
 
 
-def _refuse_duplicates(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+def refuse_duplicates(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    """
+    Raises:
+        MimicError: two rows of the table ``samples`` have one id.
+    """
+    # Hashes first, which are small: where no two are the same, no two ids are.
+    rows, hashes = connection.execute("SELECT count(*), count(DISTINCT hash(id)) FROM samples").fetchall()[0]
+    if rows == hashes:
+        return
     twice = connection.execute(
         "SELECT id, count(*), min(sample) AS first FROM samples GROUP BY id HAVING count(*) > 1 ORDER BY first LIMIT 1"
     ).fetchone()
