@@ -24,6 +24,7 @@ import torch
 from benchmarks import gradmimic_cells as cells
 from benchmarks import gradmimic_filters as filters
 from benchmarks import gradmimic_finetune as tuning
+from benchmarks import gradmimic_paper as paper
 from benchmarks.gradmimic_data import DATASETS, Pictures, Sources, frozen
 from benchmarks.gradmimic_report import report, report_choice
 
@@ -110,13 +111,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="splits of the linear probe")
     parser.add_argument("--tuned", type=int, default=2, help="splits of full fine-tuning")
     parser.add_argument("--quick", action="store_true", help="digits, one split, nothing fine-tuned; nothing written")
+    parser.add_argument("--paper", action="store_true", help="the paper's tables; with --root")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where torchvision keeps its sets")
+    parser.add_argument("--download", action="store_true", help="let torchvision fetch the sets")
+    parser.add_argument("--device", default="cpu", help="of the paper's network")
+    parser.add_argument("--sets", nargs="*", choices=[*paper.SETS], default=[*paper.SETS], help="of the paper's")
     parser.add_argument("--choose", action="store_true", help="choose policies and temperatures")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.quick:
         asked.data, asked.seeds, asked.tuned = ["digits"], 1, 0
+    asked.cache.mkdir(parents=True, exist_ok=True)
     sources = Sources(asked.cache, asked.packages, asked.cifar, asked.labels, asked.emoji)
-    if asked.choose:
+    if asked.paper:
+        bench = paper.timm_bench(asked.root, asked.device, asked.download)
+        paper.report(paper.run(bench, asked.cache, asked.sets, asked.seeds))
+    elif asked.choose:
         report_choice(list(choose([DATASETS[name](sources) for name in chosen_sets(asked)], sources)))
     else:
         run(asked, sources)
