@@ -34,6 +34,7 @@ PAGE_MAY_IMPORT = (
     "mimic.reports",
     "mimic.runs.launch",
     "mimic.errors",
+    "mimic.data",  # the nouns
 )
 
 
