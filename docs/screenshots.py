@@ -30,7 +30,7 @@ PAGES = {
     "overview": ("/", 1130),
     "explore": ("/explore?split=truth&order=lowest", 1130),
     "threshold": ("/threshold?keep=2400", 1130),
-    "compare": ("/compare?signal_b=ref_logprob&keep=2400", 1330),
+    "compare": ("/compare?b=ref_logprob&keep=2400", 1330),
     "sample": ("/sample?sample={sample}", 900),
 }
 

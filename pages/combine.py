@@ -25,7 +25,7 @@ TILES = 12
 chosen = frame.choose("combine", "Combine")
 colours, run = frame.colours(), chosen.run.id
 table = Dense(chosen.workspace, chosen.dataset)
-columns = ruling.columns_of(table)
+columns = sorted(ruling.columns_of(table), key=lambda column: column.run != run)  # those at hand first
 scope = ruling.scope(table, run)
 start = ShareRule(run=run, signal=chosen.signal, best=Best(share=0.8))
 saved = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.name)}
@@ -158,7 +158,7 @@ with right:
         st.caption(f"This rule is saved as {text.markdown(kept_as)}.")
         with st.container(horizontal=True, gap="small"):
             for page, icon, query in (
-                ("compare", "compare_arrows", {"also": kept_as}),
+                ("compare", "compare_arrows", {"a": f"filter {kept_as}"}),
                 ("review", "rate_review", {"queue": f"dropped {kept_as}"}),
                 ("audit", "fact_check", {"filter": kept_as}),
                 ("export", "download", {"filter": kept_as}),

@@ -1,14 +1,23 @@
-"""Compare: two signals that keep the same number of samples: where they agree, and where the argument is."""
+"""Compare: signals that keep as many samples, and named filters: where they agree, and where the argument is."""
 
 import streamlit as st
 
-from mimic.reports import figures, text
-from mimic.workspace.queries.compare import Side, agreement, density, examples, pairs
-from mimic.workspace.queries.connection import Published
-from mimic.workspace.queries.threshold import line_keeping
-from pages.widgets import frame, gallery, remembered, state
+from mimic.data import NOUN
+from mimic.evaluation import ruling
+from mimic.filters.rule import Rule
+from mimic.filters.rules import read_rule
+from mimic.filters.signal_rules import Best, ShareRule
+from mimic.reports import comparing_figures as figures
+from mimic.reports import text
+from mimic.reports.figures import CONFIG
+from mimic.workspace.decisions import overruling
+from mimic.workspace.filters import list_filters
+from mimic.workspace.queries.audit import rows_of
+from mimic.workspace.queries.compare import CELLS, MOST, density, examples
+from mimic.workspace.queries.dense import Dense
+from pages.widgets import frame, gallery, state
 
-TILES = 12
+TILES, CLASSES = 12, 200
 # cell → what it means, and what A and B decide
 MEANING = {
     "only A drops": ("B would keep these", "dropped", "kept"),
@@ -16,27 +25,64 @@ MEANING = {
     "both drop": ("both call these bad", "dropped", "dropped"),
     "both keep": ("both call these good", "kept", "kept"),
 }
+FILTER = "filter "  # what a named filter is called among signals
 
 chosen = frame.choose("compare", "Compare")
-colours = frame.colours()
-workspace, dataset = chosen.workspace, chosen.dataset
-a = Side(chosen.published, chosen.signal)
+colours, dataset = frame.colours(), chosen.dataset
+table = Dense(chosen.workspace, dataset)
+filters = {FILTER + one.name: read_rule(one.rule) for one in list_filters(chosen.workspace, dataset.name)}
+columns = {
+    column.signal if column.run == chosen.run.id else f"{column.run}:{column.signal}": column
+    for column in ruling.columns_of(table)
+}
 
-# --- the other signal, and the budget of both -----------------------------------------------------------------------
-runs = [run.id for run in workspace.runs(dataset.name) if run.state == "published"]
-st.caption("A is the run and signal chosen above, B the one chosen here. Both keep the same number of samples.")
-left, middle, right = st.columns([2.2, 1, 3], vertical_alignment="bottom")
-run_b = workspace.run(left.selectbox("Run B", runs, key=state.one_of("run_b", runs, chosen.run.id)))
-others = [name for name in run_b.signals if (run_b.id, name) != (chosen.run.id, chosen.signal)]
-signal_b = middle.selectbox("Signal B", others or run_b.signals, key=state.one_of("signal_b", others or run_b.signals))
-b = Side(Published.of(run_b, dataset), signal_b)
-most = min(line_keeping(side.published, side.signal, 0).scored for side in (a, b))
-state.number("keep", round(0.8 * most))
-state.put(keep=min(max(round(state.get("keep")), 0), most))
-keep = right.slider("Samples that each keeps", 0, most, key=state.key("keep"))
-lines = [line_keeping(side.published, side.signal, keep).score for side in (a, b)]
-found = agreement(a, b, *lines)
-both = pairs(a, b)
+
+def called(name: str) -> str:
+    """A member as choosers and figures show it."""
+    if name in filters:
+        return text.plain(name, 60)
+    column = columns[name]
+    return text.plain(column.signal, 40) + ("" if column.run == chosen.run.id else f" · {text.plain(column.run, 40)}")
+
+
+def at(name: str, keep: int) -> Rule:
+    """A member as a rule: a filter's own, or the best of a signal."""
+    if name in filters:
+        return filters[name]
+    return ShareRule(**columns[name].model_dump(), best=Best(count=keep))
+
+
+# --- who is compared, at which budget -------------------------------------------------------------------------------
+own = chosen.signal
+others = [name for name, column in columns.items() if name != own]
+others.sort(key=lambda name: columns[name].run != chosen.run.id)  # those of the run at hand first
+st.caption("A is the signal chosen above, or a named filter. Every signal keeps the same number of samples.")
+place = st.columns([1.6, 1.6, 2, 2.4], vertical_alignment="bottom")
+firsts = ["the signal", *filters]
+first = place[0].selectbox(
+    "A", firsts, key=state.one_of("a", firsts), format_func=lambda name: called(own if name not in filters else name)
+)
+a = own if first not in filters else first
+seconds = [name for name in [*others, *filters] if name != a] or [own]
+b = place[1].selectbox("B", seconds, key=state.one_of("b", seconds), format_func=called)
+more = [name for name in [own, *others, *filters] if name not in (a, b)]
+also = place[2].multiselect(
+    "And also", more, key=state.some_of("also", more), format_func=called, max_selections=MOST - 2,
+    placeholder="signals and filters",
+)  # fmt: skip
+names = [a, b, *also]
+signals = [columns[name] for name in names if name in columns]
+keep = 0
+if signals:
+    most = min(len(column.rising(table)) for column in signals)
+    fixed = next((ruling.outcome(filters[name], table).kept for name in names if name in filters), round(0.8 * most))
+    state.number("keep", fixed)
+    state.put(keep=min(max(round(state.get("keep")), 0), most))
+    keep = place[3].slider("Samples that each signal keeps", 0, most, key=state.key("keep"))
+rules = [at(name, keep) for name in names]
+truth = table.truth() or ruling.verdicts(table, overruling(chosen.workspace, dataset))
+crossing = ruling.crossing(rules, table, truth)
+found, alike = crossing.agreement(0, 1), ruling.likeness(rules[0], rules[1], table)
 
 # --- how alike they are ---------------------------------------------------------------------------------------------
 cards = st.columns(4, gap="small")
@@ -53,13 +99,14 @@ cards[1].metric(
 )
 cards[2].metric(
     "Rank correlation",
-    text.score(remembered.correlation(a, b)),
-    delta=f"on {text.count(both.a.size)} of {text.count(both.shared)} samples",
+    text.score(alike.spearman),
+    delta=f"on {text.count(alike.pairs.a.size)} of {text.count(alike.pairs.shared)} samples",
     delta_color="off",
     delta_arrow="off",
     border=True,
     height="stretch",
-    help="Spearman's ρ over all scores, whatever the budget",
+    help=f"Spearman's ρ over all scores, whatever the budget; Kendall's τ is {text.score(alike.kendall, 3)}. "
+    "Of a filter over several signals: of the score it goes by.",
 )
 cards[3].metric(
     "Not compared",
@@ -70,17 +117,17 @@ cards[3].metric(
 )
 
 left, right = st.columns([3, 2], gap="large")
-names = (f"{a.signal}", f"{b.signal}")
+lines = [drawn[1] if drawn else None for drawn in (rule.line(table) for rule in rules[:2])]
 with left:
     st.plotly_chart(
-        figures.density(density(a, b), colours, names, (lines[0], lines[1])),
-        config=figures.CONFIG,
-        key=f"density {chosen.run.id} {a.signal} {run_b.id} {b.signal}",
-        alt=f"Where samples lie on {a.signal} and {b.signal}, with both lines",
+        figures.density(density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1])),
+        config=CONFIG,
+        key=f"density {a} {b}",
+        alt=f"Where samples lie on {called(a)} and {called(b)}",
     )
 with right:
     st.markdown("**Agreement** :small[at this budget]")
-    for row in (("both keep", "only A drops"), ("only B drops", "both drop")):
+    for row in (CELLS[:2], CELLS[2:]):
         for column, cell in zip(st.columns(2, gap="small"), row, strict=True):
             share = found.wrong[cell] / found.known[cell] if found.known[cell] else None
             column.metric(
@@ -96,16 +143,77 @@ with right:
             )
     if all(found.known[cell] for cell in ("only A drops", "only B drops")):
         shares = [text.percent(found.wrong[c] / found.known[c], 0) for c in ("only A drops", "only B drops")]
-        st.markdown(f"Of what only A drops **{shares[0]}** are wrong labels; of what only B drops **{shares[1]}**.")
+        st.markdown(
+            f"Of what only A drops **{shares[0]}** are wrong {NOUN[chosen.published.task]}s; "
+            f"of what only B drops **{shares[1]}**."
+        )
+    if truth is not None and table.truth() is None:
+        st.caption("Wrong and right by people's decisions, which are no random draw.")
+
+# --- who drops together ---------------------------------------------------------------------------------------------
+if also:
+    st.markdown("**Who drops together**")
+    everyone = crossing.combinations()
+    nobody = everyone[everyone["drops"].map(len) == 0]["samples"].sum()
+    st.plotly_chart(
+        figures.upset(everyone, crossing.dropped().tolist(), [called(name) for name in names], colours),
+        config=CONFIG,
+        key=f"upset {len(names)}",
+        alt="How many samples each combination of the filters drops",
+    )
+    st.caption(
+        f"{text.count(nobody)} samples that nobody drops are left out, and so is what somebody has no score for."
+        + (f" The {figures.LARGEST} most frequent of {len(everyone)}." if len(everyone) > figures.LARGEST + 1 else "")
+    )
+left, right = st.columns([2, 3], gap="large")
+with left:
+    st.markdown("**At every budget** :small[A and B]")
+    same = keep / alike.pairs.shared if a in columns and b in columns else None
+    st.plotly_chart(
+        figures.overlap(alike.overlaps, colours, same),
+        config=CONFIG,
+        key=f"overlap {a} {b}",
+        alt="Overlap of what A and B drop at every budget, beside chance",
+    )
+    if alike.pairs.a.size < alike.pairs.shared:
+        st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
+with right:
+    by_class = crossing.by_class(dataset.classes)
+    some = f", {CLASSES} of {len(by_class)}" if len(by_class) > CLASSES else ""
+    st.markdown(f"**By class** :small[the most disputed first{some}]")
+    shares = {str(number): st.column_config.NumberColumn(f"{called(name)} drops", format="percent")
+              for number, name in enumerate(names)}  # fmt: skip
+    shown = by_class.head(CLASSES)
+    st.dataframe(
+        shown.drop(columns="wrong") if shown["wrong"].isna().all() else shown,
+        hide_index=True,
+        height=300,
+        column_config={
+            "label": "class",
+            "samples": st.column_config.NumberColumn(format="localized"),
+            "wrong": st.column_config.NumberColumn(format="percent"),
+            "disputed": st.column_config.NumberColumn(format="percent"),
+            **shares,
+        },
+        alt="What each drops of every class",
+    )
 
 # --- the four galleries, the disputed ones first --------------------------------------------------------------------
 state.number("seed", 0)
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-    seed = st.number_input("Draw", 0, 9999, key=state.key("seed"), step=1, format="%d", width=120)
+    st.button(
+        "Another draw", icon=":material/casino:",
+        on_click=lambda: state.put(seed=(round(state.get("seed") or 0) + 1) % 10_000),
+    )  # fmt: skip
     st.caption(
         f"Up to {TILES} drawn from each group. The edge of a tile shows A's decision on the left, B's on the right."
     )
-drawn = examples(a, b, lines[0], lines[1], TILES, int(seed))
+seed = round(state.get("seed") or 0)
+votes = [rule.votes(table).votes for rule in rules[:2]]
+drawn = examples(votes[0], votes[1], table.inside(rules[0].runs | rules[1].runs), TILES, seed)
+every = [sample for samples in drawn.values() for sample in samples]
+cards = rows_of(chosen.published, every)
+cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
 for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
     for column, cell in zip(st.columns(2, gap="large"), row, strict=True):
         with column:
@@ -113,7 +221,7 @@ for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
             st.markdown(f"**{cell[0].upper() + cell[1:]}** · {text.count(found.counts[cell])} :small[{meaning}]")
             gallery.show(
                 chosen,
-                drawn[cell],
+                cards.loc[drawn[cell]],
                 colours,
                 key=f"cell {cell}",
                 name=f"Samples that {cell}",
@@ -122,5 +230,5 @@ for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
                 tile=104,
                 empty="No sample.",
             )
-view = {"run_b": run_b.id, "signal_b": b.signal, "keep": keep, "seed": int(seed)}
+view = {"a": a if a in filters else None, "b": b, "also": also, "keep": keep if signals else None, "seed": seed}
 state.leave("compare", chosen.address | view)

@@ -5,20 +5,24 @@ Also what names in an expression mean there, and the rule that is tried where no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
-from mimic.filters.expression import Scope
-from mimic.filters.mean_rules import Draw, VisitsRule
+from mimic.evaluation.agreement import kendall_correlation, rank_correlation
+from mimic.filters.expression import Scope, expression
+from mimic.filters.mean_rules import Draw, MeanRule, VisitsRule
 from mimic.filters.rule import Column, Rule
 from mimic.filters.rules import MinusRule, read_rule
 from mimic.filters.signal_rules import Best, ShareRule, SplitRule
 from mimic.workspace.filters import load_filter
+from mimic.workspace.queries.compare import Crossing, Pairs, cross, overlaps, pairs
 from mimic.workspace.queries.dense import Dense, Truth
 from mimic.workspace.queries.threshold import TruthAtLine
 
@@ -91,6 +95,55 @@ def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:
     )
 
 
+def crossing(rules: Sequence[Rule], table: Dense, truth: Truth | None) -> Crossing:
+    """How often each combination of the rules' votes occurs among the samples that any of them is about; exact.
+
+    Raises:
+        MimicError: too many rules; a run or signal of one is gone.
+    """
+    labels, classes = table.labels()
+    inside = table.inside(frozenset(run for rule in rules for run in rule.runs))
+    return cross([rule.votes(table).votes for rule in rules], inside, labels, len(classes), truth)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike two rules' scores rank the same samples, whatever their budgets.
+
+    Attributes:
+        pairs: both scores, of all samples or of a draw.
+        spearman, kendall: rank correlations on these, −1 … 1.
+        overlaps: see `mimic.workspace.queries.compare.overlaps`.
+    """
+
+    pairs: Pairs
+    spearman: float
+    kendall: float
+    overlaps: pd.DataFrame
+
+
+def likeness(a: Rule, b: Rule, table: Dense) -> Likeness:
+    """How alike the scores are that two rules go by; remembered, whatever their lines.
+
+    Raises:
+        MimicError: no sample has both scores.
+    """
+
+    def make() -> Likeness:
+        of = pairs(a.score(table), b.score(table))
+        found = rank_correlation(of.a, of.b), kendall_correlation(of.a, of.b)
+        return Likeness(of, *found, overlaps(of))
+
+    return table.remembered(a.runs | b.runs, ("likeness", scored_by(a), scored_by(b)), make)
+
+
+def scored_by(rule: Rule) -> str:
+    """What a rule's score is called, the same for all rules with that score."""
+    if isinstance(rule, MeanRule):
+        return expression(rule).partition(")")[0] + ")"
+    return expression(rule) if isinstance(rule, VisitsRule) else ", ".join(map(str, rule.columns[:1]))
+
+
 def verdicts(table: Dense, decided: pa.Table) -> Truth | None:
     """People's decisions as a truth: kept ones are right, dropped and relabelled ones wrong. None without any.
 
@@ -109,11 +162,12 @@ def verdicts(table: Dense, decided: pa.Table) -> Truth | None:
 def default_rule(table: Dense, run: str) -> Rule:
     """What is tried where nobody gave a rule; no truth is asked.
 
-    A run that recorded visits: each visit cut where the lower of two distributions gives way to the higher (or not at
-    all, if one describes it), and the majority of the visits. Any other run: the same cut of its main signal.
+    A run that recorded visits: a line at 0 through the mean score, which is where a step on the sample begins to lead
+    away from the reference (of the truth-free rules it lost least: results/gradmimic_detection.csv). Any other run:
+    where the lower of two distributions of its main signal gives way to the higher; nothing, if one describes it.
     """
     if table.visits_of(run):
-        return VisitsRule(run=run, measure="score", draw=Draw(by="mixture"))
+        return VisitsRule(run=run, measure="score", draw=Draw(by="line", at=0.0), mean="score")
     return SplitRule(run=run, signal=table.published(run).main, by="mixture")
 
 

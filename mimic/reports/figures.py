@@ -15,7 +15,6 @@ from plotly.subplots import make_subplots
 
 from mimic.reports import text
 from mimic.reports.palette import Palette
-from mimic.workspace.queries.compare import Density
 from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG
 
 # No logo, no upload to a chart service, nothing that leads outside; drawing is all there is.
@@ -132,42 +131,6 @@ def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20)
     style_axes(figure, colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
-    return figure
-
-
-def density(
-    found: Density, colours: Palette, names: tuple[str, str], lines: tuple[float, float], *, height: int = 460
-) -> go.Figure:
-    """How many samples lie where on two signals (logarithmic shades), with both lines and what lies in each corner."""
-    counts = found.counts.astype(float)
-    figure = go.Figure(
-        go.Heatmap(
-            x=(found.a[1:] + found.a[:-1]) / 2,
-            y=(found.b[1:] + found.b[:-1]) / 2,
-            z=np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.2, np.nan),
-            customdata=found.counts,
-            hovertemplate="%{customdata:,} samples near (%{x:.4g}, %{y:.4g})<extra></extra>",
-            colorscale=ramp(colours, skip=1),
-            showscale=False,
-        )
-    )
-    style = {"color": colours.text, "width": 2, "dash": "dot"}
-    figure.add_vline(x=_within(lines[0], found.a), line=style)
-    figure.add_hline(y=_within(lines[1], found.b), line=style)
-    corners = {"both keep": (1, 1), "only A drops": (0, 1), "only B drops": (1, 0), "both drop": (0, 0)}
-    for words, (x, y) in corners.items():
-        figure.add_annotation(
-            text=words,
-            x=x,
-            y=y,
-            xref="paper",
-            yref="paper",
-            xanchor="right" if x else "left",
-            yanchor="top" if y else "bottom",
-            showarrow=False,
-            font={"color": colours.muted, "size": 12},
-        )
-    style_axes(figure, colours, f"A: {names[0]}", f"B: {names[1]}", height)
     return figure
 
 
@@ -367,11 +330,6 @@ def ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
     """A scale of colours from nothing to most, without its first `skip` steps."""
     steps = colours.ramp[skip:]
     return [[place / (len(steps) - 1), colour] for place, colour in enumerate(steps)]
-
-
-def _within(line: float, edges: np.ndarray[Any, Any]) -> float:
-    """A line beyond the drawn range is drawn at its edge."""
-    return float(min(max(line, edges[0]), edges[-1]))
 
 
 def style_axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:

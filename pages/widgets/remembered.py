@@ -8,7 +8,6 @@ import pandas as pd
 
 from mimic.evaluation.agreement import rank_correlation
 from mimic.evaluation.detection import better_signal, detection_table
-from mimic.workspace.queries.compare import Side, pairs
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.rows import judged
 
@@ -28,10 +27,3 @@ def twins(published: Published) -> list[tuple[str, str]]:
     return [
         (path, "rho") for path in paths if rank_correlation(scored[path].to_numpy(), scored["rho"].to_numpy()) > 0.999
     ]
-
-
-@lru_cache(maxsize=64)
-def correlation(a: Side, b: Side) -> float:
-    """`rank_correlation` of two signals on the samples that `pairs` holds."""
-    both = pairs(a, b)
-    return rank_correlation(both.a, both.b)

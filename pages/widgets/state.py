@@ -24,8 +24,8 @@ _KEPT = "state: carried"
 _NOTES = "state: notes"
 
 # What a part of the address names, as a sentence calls it.
-_NOUNS = {"dataset": "data set", "run": "published run of this data set", "run_b": "published run of this data set"}
-_NOUNS |= {"signal": "signal in this run", "signal_b": "signal in run B", "training": "training run"}
+_NOUNS = {"dataset": "data set", "run": "published run of this data set", "signal": "signal in this run"}
+_NOUNS |= {"a": "filter", "b": "other signal or filter", "also": "further signal or filter", "training": "training run"}
 
 
 def arrive(page: str, notes: DeltaGenerator) -> None:

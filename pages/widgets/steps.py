@@ -37,7 +37,7 @@ def rows(rule: Rule, table: Dense, columns: Sequence[Column], turn: int, take: T
 
     Args:
         rule: what is shown.
-        columns: signals to choose from.
+        columns: signals to choose from, those of the run at hand first.
         turn: part of every widget's key.
         take: called with the rule that comes of a change, in a callback.
         counts: what each step leaves, in words.
@@ -122,8 +122,8 @@ def _part(row: _Row, part: Rule, table: Dense, columns: Sequence[Column]) -> Non
 
 
 def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column]) -> None:
-    column = row.choice("signal", _with(columns, [part.column]), part.column, named, 250)
-    cut = row.choice("cut", list(CUTS), _cut_of(part), CUTS.get, 140)
+    column = row.choice("signal", _with(columns, [part.column]), part.column, partial(named, run=columns[0].run), 200)
+    cut = row.choice("cut", list(CUTS), _cut_of(part), CUTS.get, 130)
     kept: Best | None = None  # an amount that no slider can show stays as it is
     if cut in SHARES:
         best = part.best if isinstance(part, ShareRule) and part.side == cut else Best(share=SHARES[cut])
@@ -165,7 +165,7 @@ def _line(row: _Row, part: OfSignal, table: Dense, column: Column) -> None:
     low, high = min(low, line), max(high, line)
     st.slider(
         "line", low, high, key=row.present(f"line {column}", line), step=(high - low) / 500 or 1.0, format="%.4g",
-        on_change=row.moved, label_visibility="collapsed", width=240,
+        on_change=row.moved, label_visibility="collapsed", width=170,
     )  # fmt: skip
 
 
@@ -186,8 +186,8 @@ def _range(table: Dense, column: Column) -> tuple[float, float]:
 
 def _several(row: _Row, present: Sequence[Column], columns: Sequence[Column]) -> None:
     st.multiselect(
-        "signals", _with(columns, present), key=row.present("signals", list(present)), format_func=named,
-        on_change=row.moved, label_visibility="collapsed", width=420,
+        "signals", _with(columns, present), key=row.present("signals", list(present)),
+        format_func=partial(named, run=columns[0].run), on_change=row.moved, label_visibility="collapsed", width=420,
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def _share(row: _Row, share: float, name: str = "share") -> None:
     """A slider in percent; a share between two of its steps stays what it is."""
     st.slider(
         "share", 0.0, 100.0, key=row.present(name, 100 * share), step=0.5, format="%.4g%%", on_change=row.moved,
-        label_visibility="collapsed", width=240,
+        label_visibility="collapsed", width=170,
     )  # fmt: skip
 
 
@@ -203,6 +203,6 @@ def _with(columns: Sequence[Column], present: Sequence[Column]) -> list[Column]:
     return list(dict.fromkeys([*columns, *present]))
 
 
-def named(column: Column) -> str:
-    """A signal as a chooser shows it."""
-    return f"{text.plain(column.signal, 40)} · {text.plain(column.run, 40)}"
+def named(column: Column, run: str) -> str:
+    """A signal as a chooser shows it: of another run than the one at hand with that run's name."""
+    return text.plain(column.signal, 40) + ("" if column.run == run else f" · {text.plain(column.run, 40)}")

@@ -8,7 +8,6 @@ import pytest
 
 from mimic.reports import figures
 from mimic.reports.palette import DARK, LIGHT, palette
-from mimic.workspace.queries.compare import Density
 from mimic.workspace.queries.histogram import RIGHT, WRONG
 
 
@@ -73,15 +72,6 @@ def test_balance_shows_the_least_kept_on_top():
     assert list(dropped.x) == [50, 90]
     assert list(figure.layout.yaxis.ticktext) == ["b", "a"]
     assert (kept.marker.color, dropped.marker.color) == (LIGHT.kept, LIGHT.dropped)
-
-
-def test_density_leaves_empty_cells_empty_and_lines_inside():
-    found = Density(np.array([[0, 1], [10, 100]]), np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]))
-    figure = figures.density(found, LIGHT, ("x", "y"), (-5.0, 1.5))
-    assert np.isnan(figure.data[0].z[0][0])
-    assert figure.data[0].z[1][1] > figure.data[0].z[1][0] > figure.data[0].z[0][1]
-    assert [(line.x0, line.y0) for line in figure.layout.shapes] == [(0.0, 0), (0, 1.5)]
-    assert titles(figure) == {"A: x", "B: y"}
 
 
 def test_detection_marks_the_main_signal_by_shape_too():

@@ -1,51 +1,47 @@
-"""Two signals, a line on each: where they agree, where they part, and examples of both. They may come from two runs.
+"""Several filters, or signals with a line each, on the same samples: where they agree, where they part, and examples.
 
-Only samples that both signals score are compared; the others are counted.
+What each decides comes as votes over the data set's sample numbers (`mimic.filters`), so a named filter, a signal and a
+rule over several runs are compared alike. One pass counts every combination of votes, class and truth (`cross`); all
+tables and figures are sums over that. Counts are exact. What needs both scores of a sample is worked out on a fixed
+draw where there are many (`pairs`), and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import product
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
-from mimic.workspace.queries import given
-from mimic.workspace.queries.bins import bins_of
-from mimic.workspace.queries.connection import Published, Tables, drawn, float32_at_least, shuffled, tables
+from mimic.workspace.queries.dense import Truth
 
 Cell = Literal["both keep", "only A drops", "only B drops", "both drop"]
 CELLS: tuple[Cell, ...] = ("both keep", "only A drops", "only B drops", "both drop")
 DENSITY_CELLS = 80
 PAIRS = 100_000
+MOST = 6  # filters at once: 3⁶ combinations are already more than anybody reads
 
-# A sample's cell, as SQL over columns a and b and the parameters $a and $b: its place in CELLS.
-_CELL = "((a < $a::FLOAT)::INTEGER + 2 * (b < $b::FLOAT)::INTEGER)"
+_ROWS = 1_000_000
+_RIGHT, _WRONG = 1, 2  # 0: nobody knows
 
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two: a signal of a published run."""
-
-    published: Published
-    signal: str
+Votes = NDArray[np.int8]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two lines divide the samples that both signals score.
+    """How two filters divide the samples that both vote on.
 
     Attributes:
-        counts: cell → samples, exact.
-        wrong, known: cell → samples with a wrong label, and with a known truth, among those that `pairs` holds: all of
-            them, or a draw; zeros where no truth is known.
-        left_out: samples that only one of the two scores, or neither.
+        counts: cell → samples.
+        wrong, known: cell → samples with a wrong label (or caption), and of which that is known; zeros where it is not.
+        left_out: samples that only one of the two votes on, or neither.
     """
 
     counts: dict[Cell, int]
@@ -70,112 +66,203 @@ class Agreement:
 
     @property
     def jaccard_by_chance(self) -> float:
-        """The same for two unrelated signals that drop as many as these do."""
+        """The same for two unrelated filters that drop as many as these do."""
         n = self.compared
         a = (self.counts["only A drops"] + self.counts["both drop"]) / n
         b = (self.counts["only B drops"] + self.counts["both drop"]) / n
         return a * b / (a + b - a * b) if a + b else 1.0
 
 
-def agreement(a: Side, b: Side, line_a: float, line_b: float) -> Agreement:
-    """The four counts at a line each; exact.
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """How often each combination of votes occurs, by class and by what is known.
+
+    Attributes:
+        counts: int64, axes: class (0 = no label), truth (unknown, right, wrong), then a member's vote each (abstains,
+            drops, keeps).
+    """
+
+    counts: NDArray[np.int64]
+
+    @property
+    def members(self) -> int:
+        return self.counts.ndim - 2
+
+    def agreement(self, a: int, b: int) -> Agreement:
+        """Two of the members.
+
+        Raises:
+            MimicError: there is no sample that both vote on.
+        """
+        others = tuple(axis + 2 for axis in range(self.members) if axis not in (a, b))
+        square = self.counts.sum(axis=(0, *others))  # truth, vote, vote
+        if a > b:
+            square = square.transpose(0, 2, 1)
+        inner = square[:, 1:, 1:][:, ::-1, ::-1]  # keeps before drops, as in CELLS
+        if not inner.sum():
+            raise MimicError("the two vote on no sample in common: choose two that overlap")
+
+        def cells(part: NDArray[np.int64]) -> dict[Cell, int]:
+            # in CELLS, A's drop changes before B's
+            return dict(zip(CELLS, part.sum(axis=0).T.ravel().tolist(), strict=True))
+
+        left_out = int(square.sum() - inner.sum())
+        return Agreement(cells(inner), cells(inner[_WRONG:]), cells(inner[_RIGHT:]), left_out)
+
+    def combinations(self) -> pd.DataFrame:
+        """Who drops together, among samples that all vote on.
+
+        Returns:
+            Columns drops (tuple of members' places), samples, known, wrong; only combinations that occur, the most
+            frequent first.
+        """
+        everyone = self.counts[(slice(None), slice(None), *[slice(1, None)] * self.members)].sum(axis=0)
+        rows = []
+        for votes in product((0, 1), repeat=self.members):  # 0 drops, 1 keeps
+            unknown, right, wrong = (int(n) for n in everyone[(slice(None), *votes)])
+            if unknown + right + wrong:
+                drops = tuple(place for place, vote in enumerate(votes) if vote == 0)
+                rows.append((drops, unknown + right + wrong, right + wrong, wrong))
+        frame = pd.DataFrame(rows, columns=["drops", "samples", "known", "wrong"])
+        return frame.sort_values("samples", ascending=False, ignore_index=True, kind="stable")
+
+    def dropped(self) -> NDArray[np.int64]:
+        """(members,) how many samples each drops, among those that all vote on."""
+        frame = self.combinations()
+        return np.array(
+            [frame["samples"][[place in drops for drops in frame["drops"]]].sum() for place in range(self.members)]
+        )
+
+    def by_class(self, names: Sequence[str]) -> pd.DataFrame:
+        """What becomes of each class, among samples that all vote on.
+
+        Returns:
+            Columns label (None where a sample has none), samples, wrong (share of those known; NaN where none is),
+            disputed (share on which not all decide the same), then a column a member, by its place: the share that it
+            drops. The most disputed first.
+        """
+        everyone = self.counts[(slice(None), slice(None), *[slice(1, None)] * self.members)]
+        flat = everyone.reshape(*everyone.shape[:2], -1)
+        total = flat.sum(axis=(1, 2))
+        known = flat[:, _RIGHT:].sum(axis=(1, 2))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            columns = {
+                "samples": total,
+                "wrong": flat[:, _WRONG].sum(axis=1) / known,
+                "disputed": 1 - (flat[:, :, 0].sum(axis=1) + flat[:, :, -1].sum(axis=1)) / total,
+            }
+            for place in range(self.members):
+                drops = everyone.take(0, axis=place + 2).reshape(len(total), -1).sum(axis=1)
+                columns[str(place)] = drops / total
+        frame = pd.DataFrame({"label": pd.Series([None, *names], dtype=object), **columns})
+        frame = frame[frame["samples"] > 0]
+        return frame.sort_values(["disputed", "samples"], ascending=False, ignore_index=True, kind="stable")
+
+
+def cross(
+    votes: Sequence[Votes], inside: NDArray[np.bool_], labels: NDArray[np.int32], classes: int, truth: Truth | None
+) -> Crossing:
+    """Count every combination, in one pass of bounded memory.
+
+    Args:
+        votes: (size,) a member, at most `MOST` of them.
+        inside: (size,) the samples to count.
+        labels: (size,) class codes, −1 = none.
+        classes: how many there are.
+        truth: what is known of the samples.
 
     Raises:
-        MimicError: the two belong to different data sets, or share no scored sample.
+        MimicError: too many members.
     """
-    with _joined(a, b, line_a, line_b) as (t, joined, lines):
-        both, keep_a, keep_b, keep = t.rows(
-            f"SELECT count(*), count(*) FILTER (a >= $a::FLOAT), count(*) FILTER (b >= $b::FLOAT),"
-            f" count(*) FILTER (a >= $a::FLOAT AND b >= $b::FLOAT) FROM {joined}",
-            lines,
-        )[0]
-    inside = (keep, keep_b - keep, keep_a - keep, both - keep_a - keep_b + keep)
-    counts = dict(zip(CELLS, inside, strict=True))
-    of = pairs(a, b)
-    place = (of.a < np.float32(lines["a"])) + 2 * (of.b < np.float32(lines["b"]))
-    wrong, known = (
-        dict(zip(CELLS, np.bincount(place[marked], minlength=4).tolist(), strict=True))
-        for marked in (of.wrong, of.known)
-    )
-    compared = sum(counts.values())
-    if not compared:
-        raise MimicError(f"{a.signal} and {b.signal} score no sample in common: choose two signals that overlap")
-    return Agreement(counts, wrong, known, max(a.published.size, b.published.size) - compared)
+    if len(votes) > MOST:
+        raise MimicError(f"{len(votes)} filters are too many to compare at once: choose at most {MOST}")
+    patterns = 3 ** len(votes)
+    shape = (classes + 1, 3, patterns)
+    counts = np.zeros(shape[0] * shape[1] * shape[2], dtype=np.int64)
+    for first in range(0, len(inside), _ROWS):
+        piece = slice(first, first + _ROWS)
+        places = labels[piece].astype(np.int64) + 1
+        places *= 3
+        if truth is not None:
+            places += truth.known[piece]
+            places += truth.wrong[piece]
+        for member in votes:
+            places *= 3
+            places += member[piece]
+            places += 1
+        here = inside[piece]
+        counts += np.bincount(places if here.all() else places[here], minlength=counts.size)
+    return Crossing(counts.reshape(classes + 1, 3, *[3] * len(votes)))
 
 
-def examples(a: Side, b: Side, line_a: float, line_b: float, each: int = 12, seed: int = 0) -> dict[Cell, pd.DataFrame]:
-    """A seeded draw of at most `each` ≤ 24 samples from each cell.
-
-    Returns:
-        cell → the columns of `given.card`, a, b.
-    """
-    # a hundredth of a large run has enough of most cells; where one comes short, all of it is looked through
-    for share in (PAIRS / max(a.published.size, 1), 1.0):
-        found = _drawn_examples(a, b, (line_a, line_b), min(each, 24), seed, share)
-        if share >= 1 or min(len(frame) for frame in found.values()) == min(each, 24):
-            break
+def examples(a: Votes, b: Votes, inside: NDArray[np.bool_], each: int = 12, seed: int = 0) -> dict[Cell, list[int]]:
+    """Cell → a seeded draw of at most `each` of its samples."""
+    rng = np.random.default_rng(seed)
+    # a hundred thousand of a large set have enough of most cells; where one comes short, all of it is looked through
+    drawn = np.arange(len(inside)) if len(inside) <= PAIRS else rng.integers(len(inside), size=PAIRS)
+    drawn = rng.permutation(np.unique(drawn[inside[drawn]]))
+    found = {}
+    for cell, (of_b, of_a) in zip(CELLS, product((KEEP, DROP), repeat=2), strict=True):
+        mine = drawn[(a[drawn] == of_a) & (b[drawn] == of_b)][:each]
+        if len(mine) < each and len(drawn) < len(inside):
+            mine = np.flatnonzero((a == of_a) & (b == of_b) & inside)
+            mine = rng.choice(mine, min(each, len(mine)), replace=False)
+        found[cell] = [int(sample) for sample in mine]
     return found
 
 
-def _drawn_examples(
-    a: Side, b: Side, lines: tuple[float, float], each: int, seed: int, share: float
-) -> dict[Cell, pd.DataFrame]:
-    order = shuffled("sample", seed)
-    with _joined(a, b, *lines) as (t, joined, parameters):
-        frame = t.frame(
-            f"WITH drawn AS (SELECT cell, unnest(min_by((sample, a, b), {order}, {each})) AS x"
-            f"   FROM (SELECT *, {_CELL} AS cell FROM {joined} WHERE {drawn('sample', share, seed)}) GROUP BY cell)"
-            f" SELECT d.cell, {given.card(a.published)}, d.x[2] AS a, d.x[3] AS b"
-            f" FROM drawn d JOIN {t.samples} s ON s.rowid = d.x[1] ORDER BY d.cell, {shuffled('s.sample', seed)}",
-            parameters,
-        )
-    return {
-        cell: frame[frame["cell"] == place].drop(columns="cell").reset_index(drop=True)
-        for place, cell in enumerate(CELLS)
-    }
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """Both scores of the same samples.
 
     Attributes:
         a, b: (N,) float32.
-        wrong, known: (N,) whether the given label (or caption) is wrong, and whether that is known.
-        shared: samples that both signals score; more than N if these are a draw of them.
+        shared: samples that have both; more than N if these are a draw of them.
     """
 
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
-    wrong: NDArray[np.bool_]
-    known: NDArray[np.bool_]
+    a: Floats
+    b: Floats
     shared: int
 
 
-@lru_cache(maxsize=16)
-def pairs(a: Side, b: Side, limit: int = PAIRS) -> Pairs:
-    """Both scores of every shared sample, or of a fixed draw of about `limit` of them. Do not write into it."""
-    with _joined(a, b) as (t, joined, _):
-        shared = int(t.rows(f"SELECT count(*) FROM {joined}")[0][0])
-        share = limit / max(shared, 1)
-        wrong = given.wrong(a.published)
-        truth = f"coalesce({wrong}, false) AS wrong, {wrong} IS NOT NULL AS known"
-        found = t.cursor.execute(
-            f"SELECT p.a, p.b, {truth} FROM {joined} p JOIN {t.samples} s ON s.rowid = p.sample"
-            f" WHERE {drawn('p.sample', share)} AND {drawn('s.sample', share)} ORDER BY p.sample"
-        ).fetchnumpy()
-    return Pairs(
-        a=np.asarray(found["a"], dtype=np.float32),
-        b=np.asarray(found["b"], dtype=np.float32),
-        wrong=np.asarray(found["wrong"], dtype=np.bool_),
-        known=np.asarray(found["known"], dtype=np.bool_),
-        shared=shared,
-    )
+def pairs(a: Floats, b: Floats, limit: int = PAIRS) -> Pairs:
+    """Both scores, (size,) each, of every sample that has both, or of a fixed draw of `limit` of them.
+
+    Raises:
+        MimicError: no sample has both.
+    """
+    both = np.flatnonzero(~(np.isnan(a) | np.isnan(b)))
+    if not len(both):
+        raise MimicError("no sample in common has both scores: choose two signals that overlap")
+    drawn = both
+    if len(both) > limit:
+        drawn = np.sort(np.random.default_rng(0).choice(both, limit, replace=False, shuffle=False))
+    return Pairs(a[drawn], b[drawn], len(both))
 
 
-@dataclass(frozen=True)
+def overlaps(of: Pairs, steps: int = 49) -> pd.DataFrame:
+    """Overlap of what two signals drop at every budget, on the samples of `pairs`.
+
+    Returns:
+        Columns kept (share that each keeps, rising), overlap (Jaccard) and chance (the same, unrelated).
+    """
+    n = len(of.a)
+    rising = [np.sort(side) for side in (of.a, of.b)]
+    rows = []
+    for kept in np.linspace(0.02, 0.98, steps):
+        low_a, low_b = (
+            side < line[round((1 - kept) * (n - 1))] for side, line in zip((of.a, of.b), rising, strict=True)
+        )
+        both, either = np.count_nonzero(low_a & low_b), np.count_nonzero(low_a | low_b)
+        p, q = low_a.mean(), low_b.mean()
+        chance = p * q / (p + q - p * q) if p + q else 1.0
+        rows.append((kept, both / either if either else 1.0, chance))
+    return pd.DataFrame(rows, columns=["kept", "overlap", "chance"])
+
+
+@dataclass(frozen=True, eq=False)
 class Density:
-    """How many samples lie in each cell of a grid over both signals; the outermost cells hold what lies beyond.
+    """How many samples lie in each cell of a grid over both scores; the outermost cells hold what lies beyond.
 
     Attributes:
         counts: (cells, cells) int64, first b (rows, upwards), then a (columns), of those that `pairs` holds.
@@ -187,43 +274,16 @@ class Density:
     b: NDArray[np.float64]
 
 
-@lru_cache(maxsize=16)
-def density(a: Side, b: Side, cells: int = DENSITY_CELLS) -> Density:
-    """Counts on a grid of at most 100 × 100 cells between the outer bins of both signals. Do not write into it."""
+def density(of: Pairs, cells: int = DENSITY_CELLS) -> Density:
+    """Counts on a grid of at most 100 × 100 cells between the 0.1 % and 99.9 % quantiles of both scores."""
     cells = min(cells, 100)
-    of, edges = pairs(a, b), [_edges(side, cells) for side in (a, b)]
-    places = []
-    for scores, edge in zip((of.a, of.b), edges, strict=True):
-        place = np.floor((scores.astype(np.float64) - edge[0]) / (edge[1] - edge[0]))
+    edges, places = [], []
+    for scores in (of.a, of.b):
+        low, high = (float(edge) for edge in np.quantile(scores, (0.001, 0.999)))
+        low, high = (low, high) if low < high else (low - 0.5, low + 0.5)
+        edge = np.linspace(low, high, cells + 1)
+        place = np.floor((scores.astype(np.float64) - low) / (edge[1] - edge[0]))
+        edges.append(edge)
         places.append(np.clip(place, 0, cells - 1).astype(np.int64))
     counts = np.bincount(places[1] * cells + places[0], minlength=cells * cells).reshape(cells, cells)
     return Density(counts.astype(np.int64), *edges)
-
-
-@contextmanager
-def _joined(
-    a: Side, b: Side, line_a: float = 0.0, line_b: float = 0.0
-) -> Iterator[tuple[Tables, str, dict[str, float]]]:
-    """A cursor, SQL for the rows (sample, a, b) that both score, and the lines as its parameters."""
-    if a.published.dataset != b.published.dataset:
-        raise MimicError(
-            f"run {a.published.run} scores data set {a.published.dataset} and run {b.published.run} scores"
-            f" {b.published.dataset}: only runs of one data set can be compared"
-        )
-    own, other = a.published.column(a.signal), b.published.column(b.signal)
-    with tables(a.published) as t, tables(b.published) as u:
-        source = f"SELECT sample, {own} AS a, {other} AS b FROM {t.scores}"
-        if a.published != b.published:
-            source = f"SELECT sample, x.a, y.b FROM (SELECT sample, {own} AS a FROM {t.scores}) x"
-            source += f" JOIN (SELECT sample, {other} AS b FROM {u.scores}) y USING (sample)"
-        shared = f"(SELECT * FROM ({source}) WHERE a IS NOT NULL AND b IS NOT NULL)"
-        yield t, shared, {"a": float32_at_least(line_a), "b": float32_at_least(line_b)}
-
-
-def _edges(side: Side, cells: int) -> NDArray[np.float64]:
-    """Equally spaced edges between the inner ends of a signal's outermost bins, which are stretched to the extremes."""
-    bins = bins_of(side.published, side.signal)
-    low, high = bins[0].high, bins[-1].low
-    if not low < high:
-        low, high = bins[0].low - 0.5, bins[0].low + 0.5
-    return np.linspace(low, high, cells + 1)

@@ -1,106 +1,153 @@
-"""Two signals against each other, of one run and of two, against NumPy."""
+"""Filters against each other, on arrays drawn at random and on those of a published run, against plain counting."""
 
-from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mimic.data import ABSTAIN, DROP, KEEP
 from mimic.errors import MimicError
-from mimic.workspace.queries.compare import CELLS, Side, agreement, density, examples, pairs
+from mimic.workspace.queries import compare
+from mimic.workspace.queries.compare import CELLS, Agreement, cross, density, examples, overlaps, pairs
+from mimic.workspace.queries.dense import Truth
+
+CLASSES = ["cat", "dog"]
 
 
-@pytest.fixture(params=["one run", "two runs"])
-def sides(known, request):
-    a = Side(known.published, "mimic")
-    if request.param == "one run":
-        return a, Side(known.published, "fine"), known.scores["mimic"], known.scores["fine"]
-    return a, Side(known.second, "fine"), known.scores["mimic"], known.second_scores["fine"]
+def drawn(seed: int, members: int = 3, size: int = 200):
+    rng = np.random.default_rng(seed)
+    votes = [rng.choice([KEEP, DROP, ABSTAIN], size, p=[0.5, 0.4, 0.1]).astype(np.int8) for _ in range(members)]
+    inside = rng.random(size) < 0.9
+    labels = rng.integers(-1, 2, size).astype(np.int32)
+    known = rng.random(size) < 0.7
+    return votes, inside, labels, Truth(known, known & (rng.random(size) < 0.3))
 
 
-def cells(a, b, line_a, line_b):
-    both = ~np.isnan(a) & ~np.isnan(b)
-    names = np.where(
-        a.astype(float) >= line_a,
-        np.where(b.astype(float) >= line_b, CELLS[0], CELLS[2]),
-        np.where(b.astype(float) >= line_b, CELLS[1], CELLS[3]),
-    ).astype(object)
-    names[~both] = None
-    return names
+def cell_of(a: int, b: int) -> str | None:
+    if ABSTAIN in (a, b):
+        return None
+    return {(1, 1): "both keep", (0, 1): "only A drops", (1, 0): "only B drops", (0, 0): "both drop"}[a, b]
 
 
-@pytest.mark.parametrize("lines", [(0.1, 0.0), (-9.0, 9.0), (0.3000000001, -0.5)])
-def test_the_four_counts(known, sides, lines):
-    a, b, x, y = sides
-    found, names = agreement(a, b, *lines), cells(x, y, *lines)
-    for cell in CELLS:
-        assert found.counts[cell] == (names == cell).sum()
-        assert found.wrong[cell] == ((names == cell) & known.wrong).sum()
-        assert found.known[cell] == ((names == cell) & known.judged).sum()
-    assert found.left_out == sum(name is None for name in names)
-    both, either = (names == "both drop").sum(), np.isin(names.astype(str), CELLS[1:]).sum()
-    assert found.jaccard_dropped == pytest.approx(both / either if either else 1.0)
-    assert found.agreeing == pytest.approx(np.isin(names.astype(str), (CELLS[0], CELLS[3])).sum() / found.compared)
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 1000), st.sampled_from([7, 50, 1_000_000]))
+def test_every_pair_of_members_is_counted_as_by_hand(seed, rows):
+    votes, inside, labels, truth = drawn(seed)
+    compare._ROWS, kept = rows, compare._ROWS
+    try:
+        crossing = cross(votes, inside, labels, 2, truth)
+    finally:
+        compare._ROWS = kept
+    for a, b in product(range(3), repeat=2):
+        if a == b:
+            continue
+        found = crossing.agreement(a, b)
+        cells = [cell_of(x, y) if here else "outside" for x, y, here in zip(votes[a], votes[b], inside, strict=True)]
+        for cell in CELLS:
+            mine = np.array([one == cell for one in cells])
+            assert found.counts[cell] == mine.sum()
+            assert found.known[cell] == (mine & truth.known).sum()
+            assert found.wrong[cell] == (mine & truth.wrong).sum()
+        assert found.left_out == cells.count(None)
+        both, either = found.counts["both drop"], found.compared - found.counts["both keep"]
+        assert found.jaccard_dropped == pytest.approx(both / either)
 
 
-def test_chance_is_what_unrelated_signals_give(known):
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 1000), st.integers(2, 4))
+def test_combinations_and_classes_are_counted_as_by_hand(seed, members):
+    votes, inside, labels, truth = drawn(seed, members)
+    crossing = cross(votes, inside, labels, 2, truth)
+    everyone = inside & np.all([vote != ABSTAIN for vote in votes], axis=0)
+    table = crossing.combinations()
+    assert table["samples"].is_monotonic_decreasing
+    found = {row.drops: (row.samples, row.known, row.wrong) for row in table.itertuples()}
+    for drops in ({*()}, {0}, {0, 1}, set(range(members))):
+        mine = everyone & np.all([(vote == DROP) == (k in drops) for k, vote in enumerate(votes)], axis=0)
+        expected = (mine.sum(), (mine & truth.known).sum(), (mine & truth.wrong).sum())
+        assert found.get(tuple(sorted(drops)), (0, 0, 0)) == expected
+    assert crossing.dropped().tolist() == [(everyone & (vote == DROP)).sum() for vote in votes]
+    by_class = crossing.by_class(CLASSES)
+    assert by_class["disputed"].is_monotonic_decreasing
+    for row in by_class.to_dict("records"):
+        code = -1 if row["label"] is None else CLASSES.index(row["label"])
+        mine = everyone & (labels == code)
+        assert row["samples"] == mine.sum()
+        for place, vote in enumerate(votes):
+            assert row[str(place)] == pytest.approx((mine & (vote == DROP)).sum() / mine.sum())
+        same = np.all([vote == votes[0] for vote in votes], axis=0)
+        assert row["disputed"] == pytest.approx((mine & ~same).sum() / mine.sum())
+        known = (mine & truth.known).sum()
+        assert row["wrong"] == pytest.approx((mine & truth.wrong).sum() / known if known else np.nan, nan_ok=True)
+
+
+def test_chance_is_what_unrelated_filters_give():
     rng = np.random.default_rng(0)
     a, b = rng.random(200_000) < 0.3, rng.random(200_000) < 0.2
-    found = replace(
-        agreement(Side(known.published, "mimic"), Side(known.published, "fine"), 0.0, 0.0),
-        counts=dict(zip(CELLS, [(~a & ~b).sum(), (a & ~b).sum(), (~a & b).sum(), (a & b).sum()], strict=True)),
-    )
+    counts = dict(zip(CELLS, [(~a & ~b).sum(), (a & ~b).sum(), (~a & b).sum(), (a & b).sum()], strict=True))
+    found = Agreement(counts, dict.fromkeys(CELLS, 0), dict.fromkeys(CELLS, 0), 0)
     assert found.jaccard_by_chance == pytest.approx(found.jaccard_dropped, abs=0.01)
 
 
-def test_examples_lie_in_their_cell_and_are_drawn_again_alike(known, sides):
-    a, b, x, y = sides
-    names = cells(x, y, 0.1, 0.0)
-    found = examples(a, b, 0.1, 0.0, each=9, seed=4)
-    for cell, frame in found.items():
-        assert len(frame) == min(9, (names == cell).sum())
-        for row in frame.itertuples():
-            assert names[row.sample] == cell
-            assert (row.id, row.a, row.b) == (f"Id/{row.sample}", x[row.sample], y[row.sample])
-    again, other = (examples(a, b, 0.1, 0.0, each=9, seed=seed) for seed in (4, 5))
-    assert all(found[cell].equals(again[cell]) for cell in CELLS)
-    assert found["both keep"]["sample"].tolist() != other["both keep"]["sample"].tolist()
+@pytest.mark.parametrize("size", [300, 300_000])
+def test_examples_lie_in_their_cell_and_are_drawn_again_alike(size):
+    (a, b), inside, _, _ = drawn(1, 2, size)
+    rare = np.flatnonzero((a == DROP) & (b == DROP))[5:]
+    b[rare] = KEEP  # fewer than a draw would find
+    found = examples(a, b, inside, each=9, seed=4)
+    for cell, samples in found.items():
+        assert all(cell_of(a[sample], b[sample]) == cell and inside[sample] for sample in samples)
+        there = sum(cell_of(x, y) == cell for x, y in zip(a[inside].tolist(), b[inside].tolist(), strict=True))
+        assert len(set(samples)) == len(samples) == min(9, there)
+    assert found == examples(a, b, inside, each=9, seed=4)
+    assert found["both keep"] != examples(a, b, inside, each=9, seed=5)["both keep"]
 
 
-def test_density_counts_every_shared_sample_in_its_cell(sides):
-    a, b, x, y = sides
+def test_pairs_are_both_scores_of_a_sample(known):
+    x, y = known.scores["mimic"], known.scores["fine"]
     both = ~np.isnan(x) & ~np.isnan(y)
-    found = density(a, b, 20)
-    assert found.counts.sum() == both.sum()
-    i = np.clip(np.floor((x[both].astype(float) - found.a[0]) / (found.a[1] - found.a[0])), 0, 19).astype(int)
-    j = np.clip(np.floor((y[both].astype(float) - found.b[0]) / (found.b[1] - found.b[0])), 0, 19).astype(int)
+    found = pairs(x, y)
+    assert found.shared == both.sum()
+    assert (found.a.tolist(), found.b.tolist()) == (x[both].tolist(), y[both].tolist())
+    few = pairs(x, y, 200)
+    assert (len(few.a), few.shared) == (200, both.sum())
+    assert set(zip(few.a.tolist(), few.b.tolist(), strict=True)) <= set(zip(x.tolist(), y.tolist(), strict=True))
+    with pytest.raises(MimicError, match="no sample in common"):
+        pairs(x, known.scores["never"])
+
+
+def test_density_counts_every_pair_in_its_cell(known):
+    of = pairs(known.scores["mimic"], known.scores["fine"])
+    found = density(of, 20)
+    i = np.clip(np.floor((of.a.astype(float) - found.a[0]) / (found.a[1] - found.a[0])), 0, 19).astype(int)
+    j = np.clip(np.floor((of.b.astype(float) - found.b[0]) / (found.b[1] - found.b[0])), 0, 19).astype(int)
     expected = np.zeros((20, 20), dtype=int)
     np.add.at(expected, (j, i), 1)
     np.testing.assert_array_equal(found.counts, expected)
+    flat = pairs(known.scores["flat"], known.scores["fine"])
+    assert density(flat, 10).counts.sum() == flat.shared
 
 
-def test_density_of_a_constant_signal(known):
-    found = density(Side(known.published, "flat"), Side(known.published, "fine"), 10)
-    assert found.counts.sum() == (~np.isnan(known.scores["fine"])).sum()
+def test_overlap_at_every_budget():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=4000).astype(np.float32)
+    same = overlaps(pairs(a, 3 * a + 1))
+    assert (same["overlap"] == 1).all()
+    unrelated = overlaps(pairs(a, rng.normal(size=4000).astype(np.float32)))
+    np.testing.assert_allclose(unrelated["overlap"], unrelated["chance"], atol=0.05)
+    row = unrelated.iloc[24]
+    n = round((1 - row["kept"]) * 3999)
+    low = a < np.sort(a)[n]
+    assert low.sum() == n
+    assert unrelated["kept"].is_monotonic_increasing
 
 
-def test_pairs_are_both_scores_of_a_sample(known, sides):
-    a, b, x, y = sides
-    both = ~np.isnan(x) & ~np.isnan(y)
-    found = pairs(a, b)
-    assert found.shared == both.sum()
-    assert sorted(zip(found.a, found.b, strict=True)) == sorted(zip(x[both], y[both], strict=True))
-    assert (found.wrong.sum(), found.known.sum()) == ((both & known.wrong).sum(), (both & known.judged).sum())
-    drawn = pairs(a, b, 200)
-    assert drawn.a.size == pytest.approx(200, abs=50)
-    assert drawn.shared == both.sum()
-
-
-def test_runs_of_different_data_sets_are_refused(known):
-    other = replace(known.second, dataset="e")
-    with pytest.raises(MimicError, match="only runs of one data set"):
-        agreement(Side(known.published, "mimic"), Side(other, "fine"), 0, 0)
-
-
-def test_signals_without_a_shared_sample_are_refused(known):
+def test_too_many_or_nothing_in_common_is_said():
+    (a, b, _), inside, labels, truth = drawn(0)
+    with pytest.raises(MimicError, match="7 filters are too many"):
+        cross([a] * 7, inside, labels, 2, truth)
+    nobody = np.full(200, ABSTAIN, np.int8)
     with pytest.raises(MimicError, match="no sample in common"):
-        agreement(Side(known.published, "mimic"), Side(known.published, "never"), 0, 0)
+        cross([nobody, b], inside, labels, 2, None).agreement(0, 1)
