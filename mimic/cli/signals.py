@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
-from mimic.scores import FURTHER_SIGNALS
+from mimic.scores import CAPTION_SIGNALS, FURTHER_SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 signal = typer.Typer(help="Add signals: computed from a scored run, or imported.", no_args_is_help=True)
@@ -18,7 +18,11 @@ signal = typer.Typer(help="Add signals: computed from a scored run, or imported.
 def add(
     run: Annotated[str, typer.Argument(help="A published run of `mimic score`.")],
     signals: Annotated[
-        str | None, typer.Option(help=f"Some of {','.join(FURTHER_SIGNALS)}; by default all that can be computed here.")
+        str | None,
+        typer.Option(
+            help=f"Some of {','.join(FURTHER_SIGNALS)}; of captions {','.join(CAPTION_SIGNALS)}, and the picture's; "
+            "by default all that can be computed here."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the heads that are trained on the features.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -71,7 +75,7 @@ def added(
     from mimic.runs.further import add_signals, possible
     from mimic.runs.terminal import ProgressDisplay
 
-    here, missing = possible()
+    here, missing = possible(run)
     if wanted is None and missing:
         names = ", ".join(f"{name} ({package})" for name, package in missing.items())
         console().print(f'left out    {names}: pip install "mimic-score[baselines]"')

@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError, MissingExtra
+from mimic.runs.caption_signals import caption_columns
 from mimic.runs.config import ScoreConfig
 from mimic.runs.observe import Observed, Observer
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
-from mimic.scores import FURTHER_SIGNALS, SIGNALS, VERSION
+from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAIR_SIGNALS, SIGNALS, VERSION
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
@@ -39,10 +40,16 @@ from mimic.workspace.publish import part_schema, publish, write_part
 _OWN = ("published", "published_at", "counts", "seconds", "error")
 
 
-def possible() -> tuple[list[str], dict[str, str]]:
-    """The further signals that can be computed here, and for each other one the package that is missing."""
-    missing = {name: package for name, package in PACKAGES.items() if find_spec(package) is None}
-    return [name for name in FURTHER_SIGNALS if name not in missing], missing
+def possible(run: Run) -> tuple[list[str], dict[str, str]]:
+    """A run's further signals that can be computed here, and for each other one the package that is missing."""
+    known = further(run)
+    missing = {name: package for name, package in PACKAGES.items() if name in known and find_spec(package) is None}
+    return [name for name in known if name not in missing], missing
+
+
+def further(run: Run) -> dict[str, str]:
+    """The further signals of a run's task: name → meaning."""
+    return FURTHER_PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else FURTHER_SIGNALS
 
 
 def add_signals(
@@ -59,7 +66,7 @@ def add_signals(
     Args:
         workspace: holds the run and its data set.
         run: a published run of `mimic score`.
-        signals: names in `FURTHER_SIGNALS`.
+        signals: names in `FURTHER_SIGNALS`, or `FURTHER_PAIR_SIGNALS` for captions.
         device, threads: see `mimic.runs.manager.score`.
         seed: of the heads' batches and folds.
         on_progress: told as the pass over the images goes on.
@@ -78,7 +85,6 @@ def add_signals(
             f"run {run.id} was made from other files than are there now (they give {prepared.id}): score again first"
         )
     told = json.dumps({"of": run.id, "signals": list(signals), "seed": seed, "scores": VERSION})
-    observer = Observer(prepared, workspace.cache_folder / "features", threads)
     folder = make_folder(workspace.runs_folder / f"{run.id}-more-{hashlib.sha256(told.encode()).hexdigest()[:6]}")
     with held(folder):
         if not (folder / "run.json").exists():
@@ -88,11 +94,19 @@ def add_signals(
         if made.scores_file is not None:
             return made
         began = time.monotonic()
-        seen = observer(lambda done: on_progress(Progress(made.id, done, made.size, 0, 0)))
-        columns = _columns(prepared, seen, signals, seed)
+
+        def looked(done: int) -> None:
+            on_progress(Progress(made.id, done, made.size, 0, 0))
+
+        if prepared.texts is None:
+            observer = Observer(prepared, workspace.cache_folder / "features", threads)
+            columns = _columns(prepared, observer(looked), signals, seed)
+        else:
+            columns = caption_columns(prepared, run, signals, threads, looked)
         for shard in made.shards:
             part = pq.read_table(run.part(shard))
-            some = {name: values[shard.first : shard.last] for name, values in columns.items()}
+            places = np.searchsorted(prepared.numbers, part["sample"].to_numpy())
+            some = {name: values[places] for name, values in columns.items()}
             write_part(made, shard, _widened(part, made.signals, some))
         return publish(made, prepared.dataset, {"seconds": round(time.monotonic() - began, 3), "check": run.check})
 
@@ -101,10 +115,10 @@ def _check(run: Run, signals: Sequence[str]) -> None:
     if run.facts.get("kind") != "score" or run.scores_file is None:
         raise MimicError(f"run {run.id} is no published run of `mimic score`, and only to such a one signals are added")
     if not signals:
-        raise MimicError(f"no signal was asked for: some of {', '.join(FURTHER_SIGNALS)}")
+        raise MimicError(f"no signal was asked for: some of {', '.join(further(run))}")
     for name in signals:
-        if name not in FURTHER_SIGNALS:
-            raise MimicError(f"there is no further signal {name!r}: one of {', '.join(FURTHER_SIGNALS)}")
+        if name not in further(run):
+            raise MimicError(f"there is no further signal {name!r} of this run: one of {', '.join(further(run))}")
         if name in PACKAGES and find_spec(PACKAGES[name]) is None:
             raise MissingExtra(f"the signal {name}", "baselines")
 
@@ -113,6 +127,7 @@ def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, 
     """The scored run's, with what differs."""
     kept = {key: value for key, value in run.facts.items() if key not in _OWN}
     every = [*run.signals, *signals]
+    meanings = (PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else SIGNALS) | further(run)
     return kept | {
         "run": name,
         "kind": "signals",
@@ -120,7 +135,7 @@ def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": {**run.config, "further": list(signals), "seed": seed},
         "signals": every,
-        "meanings": {each: (SIGNALS | FURTHER_SIGNALS)[each] for each in every if each in SIGNALS | FURTHER_SIGNALS},
+        "meanings": {each: meanings[each] for each in every if each in meanings},
     }
 
 

@@ -23,6 +23,7 @@ from mimic.runs import local
 from mimic.runs.check import reference_check
 from mimic.runs.config import MAIN, ScoreConfig
 from mimic.runs.drawn import find_images, settle
+from mimic.runs.embeddings import gather
 from mimic.runs.inputs import Vectors
 from mimic.runs.pair_worker import BATCHES_A_SHARD, PairWorker, dependence, shard_size
 from mimic.runs.prepare import Prepared, prepare
@@ -129,6 +130,7 @@ def _findings(prepared: Prepared, run: Run) -> dict[str, Any]:
         for part in run.parts:
             part.unlink()
         raise
+    gather(run)
     draws = {} if prepared.texts is None else {"draws": {**run.facts["draws"], **dependence(run)}}
     return {"seconds": round(seconds_spent(run), 3), "check": check, **draws}
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mimic.data import Shard
+from mimic.runs.embeddings import write_piece
 from mimic.runs.inputs import Texts
 from mimic.runs.loading import Decoded, Loader, Piece
 from mimic.runs.prepare import Prepared
@@ -102,6 +103,7 @@ class PairWorker(Worker):
         config = self.prepared.config
         draws = Draws(len(known))
         pairs = Embedded.joined(pieces)
+        write_piece(self.run, shard, numbers[known], pairs.reference)
         for draw in range(config.draws):
             for batch in dealt(len(known), config.batch_size, [config.draw_seed, shard.index, draw]):
                 draws.add(batch, self.prepared.scorer.judge(pairs.rows(torch.from_numpy(batch))))

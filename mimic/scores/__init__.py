@@ -55,3 +55,14 @@ FURTHER_SIGNALS: dict[str, str] = {
     "resolution": "pixels: width times height",
     "file_size": "bytes of the file",
 }
+
+# The same for captions (`mimic.scores.captions`), with what is said of the picture alone.
+CAPTION_SIGNALS: dict[str, str] = {
+    "caption_knn": "whether the captions of similar pictures are alike, and the pictures of similar captions",
+    "basic": "share of DataComp's basic rules that hold: English, length, shape and size",
+    "english": "share of the caption's characters in words as English is written",
+    "caption_length": "words of the caption",
+    "specificity": "minus the logarithm of how many samples have the same caption",
+}
+OF_THE_PICTURE = ("sharpness", "brightness", "contrast", "aspect", "resolution", "file_size")
+FURTHER_PAIR_SIGNALS: dict[str, str] = CAPTION_SIGNALS | {name: FURTHER_SIGNALS[name] for name in OF_THE_PICTURE}

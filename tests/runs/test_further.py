@@ -36,7 +36,7 @@ def test_every_further_signal_has_a_function():
 
 def test_all_signals_beside_the_scored_ones(digits: Digits, workspace: Workspace):
     base = manager.score(workspace, digits.config())
-    here, missing = possible()
+    here, missing = possible(base)
     assert (set(here), missing) == (set(FURTHER_SIGNALS), {})
     run = add_signals(workspace, base, here)
     got, own = scores(run), scores(base)
@@ -110,6 +110,6 @@ def test_refusals(digits: Digits, workspace: Workspace, monkeypatch):
     with pytest.raises(MimicError, match="was made from other files than are there now"):
         add_signals(workspace, changed, ["aspect"])
     monkeypatch.setitem(PACKAGES, "confident", "no_such_package")
-    assert possible()[1] == {"confident": "no_such_package"}
+    assert possible(base)[1] == {"confident": "no_such_package"}
     with pytest.raises(MimicError, match=r'pip install "mimic-score\[baselines\]"'):
         add_signals(workspace, base, ["confident"])
