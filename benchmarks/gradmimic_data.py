@@ -5,8 +5,8 @@
 - digits: scikit-learn's 1,797 handwritten digits
 - emoji: 1,906 Noto emoji in nine categories (npm package emoji-datasource-google)
 
-Each split parts the training photos into two halves: one is judged and trained on, the other is the reference's. Where
-a set is small, the test photos are drawn anew for each split as well.
+Each split draws 8,000 of the training photos, or all there are, and halves them: one half is judged and trained on, the
+other is the reference's. Where a set is small, the test photos are drawn anew for each split as well.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from benchmarks.backbone import features
 from benchmarks.quality_frozen import FASHION, MISTAKEN, PHOTOS, SIZE, asymmetric, symmetric
 
 TEST_PHOTOS, SMALL_TEST = 4_000, 500
+HALF = 4_000  # photos that are judged, at most, and as many for the reference
 # Digits that are written alike; emoji categories that share motifs.
 MISTAKEN_FOR = {
     "fashion": MISTAKEN["fashion"],
@@ -171,8 +172,8 @@ def split(pictures: Pictures, seed: int) -> Split:
         test = np.arange(count, len(pictures.truth))
     else:
         test, order = order[:SMALL_TEST], order[SMALL_TEST:]
-    half = len(order) // 2
-    return Split(judged=order[half:], theirs=order[:half], test=test)
+    half = min(len(order) // 2, HALF)
+    return Split(judged=order[half : 2 * half], theirs=order[:half], test=test)
 
 
 def noisy(pictures: Pictures, seed: int) -> dict[str, Labels]:

@@ -80,10 +80,11 @@ def probe(table: pd.DataFrame, write: bool) -> str:
     clean, noisy = ((beside(table, name, ["Grad-Mimic"])) for name in ("clean", "noisy"))
     shares = {name: gap_shares(table, name, "Grad-Mimic") for name in REFERENCES[:2]}
     return f"""### Linear probe
-Features of EfficientNet-Lite0, a linear head from zero, AdamW 1e-4, batch 32, five epochs (25 on digits and emoji), as
-in the paper; accuracy on test photos with clean labels, mean of {table.seed.nunique()} splits. References: *clean*,
-trained on other samples with clean labels; *noisy*, on other samples as wrong as the judged ones; *same clean*, on the
-judged samples with clean labels, as the paper does: an oracle, reported and never claimed. Policy and temperature
+Features of EfficientNet-Lite0, a linear head from zero, AdamW 1e-4, batch 32, five epochs as in the paper (25 on digits
+and emoji), 4,000 photos to judge (or half of what there is) and as many for the reference; accuracy on test photos with
+clean labels, mean of {table.seed.nunique()} splits. References: *clean*, trained on other samples with clean labels;
+*noisy*, on other samples as wrong as the judged ones; *same clean*, on the judged samples with clean labels, as the
+paper does: an oracle, reported and never claimed. Policy and temperature
 (softmax, τ = 1) and the rivals' settings were chosen once, by accuracy on a held-out tenth of the judged half whose
 labels are as wrong as the rest, on a split that is not counted here (results/gradmimic_choice.csv).
 

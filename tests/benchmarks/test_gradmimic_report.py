@@ -116,6 +116,6 @@ def test_the_choice_sees_noisy_labels_only(monkeypatch):
 def test_halves_and_test_photos_are_apart():
     pictures, _ = small_pictures(1200)
     parts = split(pictures, 3)
-    together = np.concatenate([parts.judged, parts.theirs, parts.test])
-    assert sorted(together.tolist()) == list(range(1200))
+    assert len(parts.judged) == len(parts.theirs) == 350
+    assert sorted(np.concatenate([parts.judged, parts.theirs, parts.test]).tolist()) == list(range(1200))
     assert not np.array_equal(split(pictures, 4).judged, parts.judged)
