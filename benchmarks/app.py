@@ -1,17 +1,19 @@
-"""How long a person waits: every step in a real browser, from the input to the last pixel of its answer.
+"""How long a person waits: every step in a real browser, from the input's own event to its answer on the screen.
 
-    python -m benchmarks.synthetic --rows 10_000_000 --workspace big
-    python -m benchmarks.app --workspace big [--repeat 15]
+    python -m benchmarks.synthetic --rows 10_000_000 --classes 1000 --workspace big
+    python -m benchmarks.app --workspace big [--repeat 25] [--browsers 8 --minutes 5]
 
-One warm user; p50 and p95 in milliseconds, and the first paint of each page. Writes results/app.csv and a section of
-docs/results.md. Needs Chromium and playwright, as the browser tests do.
+One warm user; p50 and p95 in milliseconds, and the first paint of each page. The page's own clock measures: asking it
+from outside over and over whether it is ready takes the time away that it needs to become so. With --browsers so many
+people click for so many minutes instead: how much memory the server takes, and whether any page shows an error. Writes
+results/app.csv or results/app_load.csv and a section of docs/results.md. Needs Chromium and playwright.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,36 +22,92 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.tables import Section, markdown, write_csv, write_section
 from docs.screenshots import CHROMIUM, serving, settle
 from mimic.workspace.layout import Workspace
 
-REACH = {"brush a histogram": 250, "slider released": 200, "page change": 200, "compare at another budget": 350}
-# Changes on every pass of the script; what is waited for is that it has ended and nothing drawn before it is left.
-DONE = (
-    "() => document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning'"
-    " && !document.querySelector('[data-stale=true]')"
-)
+REACH = {
+    "next review key": 120,
+    "brush a histogram": 250,
+    "brush, unsorted signal": 450,
+    "slider released": 200,
+    "page change": 200,
+    "compare at another budget": 350,
+}
+PAGES = ("", "explore", "threshold", "compare", "review", "sample")
+FLAGS = ["--no-sandbox", "--disable-gpu"]
+
+# Waits for what `read` gives to change and the script to have ended, then for two frames; the clock starts at the last
+# input event. Shadow roots (the gallery) are looked into; textContent forces no layout.
+WATCH = """
+(() => {
+  const everywhere = (selector, root = document) => {
+    const found = root.querySelector(selector);
+    if (found) return found;
+    for (const host of root.querySelectorAll('*')) {
+      const inside = host.shadowRoot && everywhere(selector, host.shadowRoot);
+      if (inside) return inside;
+    }
+  };
+  const texts = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent);
+  const read = {
+    count: () => texts('[data-testid=stMarkdownContainer]').find((t) => /^[\\d,]+ samples/.test(t)),
+    tile: () => everywhere('a.tile')?.href,
+    metric: () => texts('[data-testid=stMetricValue]').join(),
+    picture: () => document.querySelector('[data-testid=stImage] img[alt*=","]')?.alt,
+  };
+  const ended = () =>
+    document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning' &&
+    !document.querySelector('[data-stale=true]');
+  let input = 0;
+  for (const kind of ['keydown', 'pointerup', 'mouseup', 'click'])
+    window.addEventListener(kind, (event) => (input = event.timeStamp), true);
+  window.watch = (name, wholly) => {
+    const before = read[name]();
+    window.answered = new Promise((resolve) => {
+      const look = () => {
+        if (read[name]() !== before && (!wholly || ended()))
+          requestAnimationFrame(() => requestAnimationFrame((now) => resolve(now - input)));
+        else requestAnimationFrame(look);
+      };
+      requestAnimationFrame(look);
+    });
+  };
+})();
+"""
 
 
-def timed(page: Page, act: Callable[[], None], answer: Callable[[], str]) -> float:
-    """Milliseconds from an input to its answer on the page, settled: `answer` reads what must change."""
-    before = answer()
-    started = time.perf_counter()
+def timed(page: Page, what: str, act: Callable[[], None], *, wholly: bool = True) -> float:
+    """Milliseconds from an input to its answer on the screen; `wholly`: until nothing old is left on the page."""
+    page.evaluate("([what, wholly]) => window.watch(what, wholly)", [what, wholly])
     act()
-    while answer() == before:
-        time.sleep(0.002)
-    page.wait_for_function(DONE, polling="raf")
+    return float(page.evaluate("() => window.answered"))
+
+
+def first_paint(page: Page, url: str) -> float:
+    """Milliseconds from opening an address to the page's last stale part being gone."""
+    started = time.perf_counter()
+    page.goto(url)
+    page.wait_for_selector("h1")
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning'"
+        " && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')",
+        polling="raf",
+    )
     return 1000 * (time.perf_counter() - started)
 
 
-def said(page: Page, words: str) -> Callable[[], str]:
-    return lambda: page.get_by_text(re.compile(words)).first.inner_text()
+def opened(page: Page, url: str) -> None:
+    """Open a page and let it watch itself."""
+    page.goto(url)
+    settle(page)
+    page.evaluate(WATCH)
 
 
 def brushes(page: Page) -> Iterator[Callable[[], None]]:
+    """Drags over the histogram, each from another place."""
     box = page.locator(".nsewdrag").first.bounding_box()
     assert box
     for start in cycle(np.linspace(0.05, 0.5, 7)):
@@ -64,66 +122,125 @@ def brushes(page: Page) -> Iterator[Callable[[], None]]:
         yield drag
 
 
-def first_paint(page: Page, url: str) -> float:
-    started = time.perf_counter()
-    page.goto(url)
-    page.wait_for_selector("h1")
-    page.wait_for_function(DONE, polling="raf")
-    return 1000 * (time.perf_counter() - started)
-
-
 def measure(page: Page, base: str, repeat: int) -> pd.DataFrame:
     """One row a step: p50, p95 in ms."""
     times: dict[str, list[float]] = {}
-    for name in ("", "explore", "threshold", "compare", "sample"):
+    for name in PAGES:
         first_paint(page, f"{base}/{name}")  # the caches of a first visitor
-        times[f"first paint, {name or 'overview'}"] = [first_paint(page, f"{base}/{name}") for _ in range(5)]
+        times[f"first paint, {name or 'overview'}"] = [
+            first_paint(page, f"{base}/{name}") for _ in range(min(repeat, 7))
+        ]
 
-    page.goto(f"{base}/explore")
-    settle(page)
-    count, drags = said(page, r"^[\d,]+ samples"), brushes(page)
-    times["brush a histogram"] = [timed(page, next(drags), count) for _ in range(repeat)]
+    for name, signal in (("brush a histogram", "mimic"), ("brush, unsorted signal", "margin")):
+        opened(page, f"{base}/explore?signal={signal}")
+        drags = brushes(page)
+        times[name] = [timed(page, "count", next(drags)) for _ in range(repeat)]
     page.get_by_role("button", name="Clear the brush").click()
     settle(page)
-    tile = page.locator("a.tile").first
     following = page.get_by_role("button", name="Next")
-    times["page change"] = [
-        timed(page, following.click, lambda: tile.get_attribute("href") or "") for _ in range(repeat)
-    ]
+    times["page change"] = [timed(page, "tile", following.click) for _ in range(repeat)]
 
-    for name, page_name, metric in (
-        ("slider released", "threshold", "Kept"),
-        ("compare at another budget", "compare", "Only A drops"),
-    ):
-        page.goto(f"{base}/{page_name}")
-        settle(page)
-        slider = page.get_by_role("slider")
-        value = page.get_by_test_id("stMetric").filter(has_text=metric).first
-        slider.focus()
-        keys = cycle(["PageDown", "PageDown", "PageDown", "PageUp"])
-        presses = [partial(slider.press, next(keys)) for _ in range(repeat)]
-        times[name] = [timed(page, press, value.inner_text) for press in presses]
+    for name, place in (("slider released", "threshold"), ("compare at another budget", "compare")):
+        opened(page, f"{base}/{place}")
+        page.get_by_role("slider").focus()
+        keys = [
+            key for key, _ in zip(cycle(["PageDown", "PageDown", "PageDown", "PageUp"]), range(repeat), strict=False)
+        ]
+        times[name] = [timed(page, "metric", partial(page.keyboard.press, key)) for key in keys]
+
+    opened(page, f"{base}/review?queue=random")
+    times["next review key"] = []
+    for key, _ in zip(cycle("kds"), range(repeat), strict=False):
+        time.sleep(0.4)  # longer than the guard against keys that come too soon
+        times["next review key"].append(timed(page, "picture", partial(page.keyboard.press, key), wholly=False))
     rows = [(name, np.percentile(t, 50), np.percentile(t, 95), REACH.get(name)) for name, t in times.items()]
     return pd.DataFrame(rows, columns=["step", "p50_ms", "p95_ms", "reach_p95_ms"])
+
+
+def clicking(base: str, until: float, seed: int, found: list[tuple[int, list[str]]]) -> None:
+    """One person who clicks about until the time is up; adds how many steps it took and which errors were shown."""
+    rng, steps, errors = np.random.default_rng(seed), 0, []
+    with sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(60_000)
+        while time.monotonic() < until:
+            name = str(rng.choice(["explore", "threshold", "compare", "", "sample"]))
+            number = int(rng.integers(0, 1000))
+            page.goto(f"{base}/{name}?sample={number}&keep={1 + number}&order=random&seed={number}")
+            settle(page)
+            for _ in range(3):
+                if name == "explore":
+                    page.get_by_role("button", name="Next").click()
+                elif name in ("threshold", "compare"):
+                    page.get_by_role("slider").focus()
+                    page.keyboard.press("PageUp")
+                settle(page)
+                steps += 1
+            errors += page.get_by_test_id("stAlertContentError").all_inner_texts()
+            errors += page.get_by_test_id("stException").all_inner_texts()
+    found.append((steps, errors))
+
+
+def memory(port: int) -> float:
+    """Megabytes that the server on a port holds (resident)."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"streamlit" in words and str(port).encode() in words:
+                pages = int((folder / "statm").read_text().split()[1])
+                return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        except OSError:
+            continue  # it ended meanwhile
+    raise RuntimeError(f"no server on port {port}")
+
+
+def load(base: str, browsers: int, minutes: float) -> pd.DataFrame:
+    """Many people at once: memory of the server by the half minute, steps and errors at the end."""
+    until, found, rows = time.monotonic() + 60 * minutes, [], []  # type: ignore[var-annotated]
+    people = [threading.Thread(target=clicking, args=(base, until, seed, found)) for seed in range(browsers)]
+    for person in people:
+        person.start()
+    port, started = int(base.rsplit(":", 1)[1]), time.monotonic()
+    while any(person.is_alive() for person in people):
+        rows.append((round(time.monotonic() - started), round(memory(port))))
+        time.sleep(min(30, 60 * minutes / 4))
+    frame = pd.DataFrame(rows, columns=["second", "server_mb"])
+    errors = [error for _, some in found for error in some]
+    print("\n".join(errors[:20]))
+    return frame.assign(browsers=browsers, steps=sum(n for n, _ in found), errors=len(errors) + browsers - len(found))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--repeat", type=int, default=25)
+    parser.add_argument("--browsers", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--print-only", action="store_true", help="change no file")
     asked = parser.parse_args()
     samples = max(run.size for run in Workspace(asked.workspace).runs())
-    with serving(asked.workspace) as base, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    busy = os.getloadavg()[0]
+    with serving(asked.workspace) as base:
+        table = load(base, asked.browsers, asked.minutes) if asked.browsers else alone(base, asked.repeat)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.0f}"))
+    if asked.print_only:
+        return
+    name = "app_load" if asked.browsers else "app"
+    write_csv(name, table.assign(samples=samples, load_before=round(busy, 1)))
+    words = f"{samples:,} samples, {os.cpu_count()} cores shared by server and browser, load average before {busy:.1f}"
+    title = "The app under eight browsers" if asked.browsers else "The app in a browser, milliseconds"
+    command = "python -m benchmarks.app --workspace big" + (" --browsers 8" if asked.browsers else "")
+    write_section(Section(name, title, command, f"{words}.\n\n{markdown(table.round(0))}"))
+
+
+def alone(base: str, repeat: int) -> pd.DataFrame:
+    """One warm user."""
+    with sync_playwright() as playwright:
+        browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(60_000)
-        table = measure(page, base, asked.repeat)
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.0f}"))
-    write_csv("app", table.assign(samples=samples))
-    load = os.getloadavg()[0]
-    words = f"{samples:,} samples, {os.cpu_count()} cores shared by server and browser, load average {load:.1f}; ms."
-    command = "python -m benchmarks.app --workspace big"
-    write_section(Section("app", "The app in a browser", command, f"{words}\n\n{markdown(table.round(0))}"))
+        return measure(page, base, repeat)
 
 
 if __name__ == "__main__":
