@@ -143,8 +143,10 @@ def filter_(
     if truth is not None:
         _print_truth(ruling.against(chosen, table, truth), judge)
     good, known = (None, None) if truth is None else (~truth.wrong, truth.known)
-    say("\nThose who have a say (shares; estimated: accuracy by the label model, without any truth):")
-    print_frame(diagnostics(chosen, table, good, known))
+    said = diagnostics(chosen, table, good, known)
+    if len(said) > 1:
+        say("\nThose who have a say (shares; estimated: accuracy by the label model, without any truth):")
+        print_frame(said)
     if dry_run:
         say("\nnothing was saved (--dry-run)")
         return

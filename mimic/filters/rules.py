@@ -178,10 +178,13 @@ def depth(written: Any) -> int:
 
 def voters(rule: Rule, table: Table) -> tuple[list[str], NDArray[np.int8]]:
     """The names of those who have a say in a rule, and (size, V) what each says; the rule itself if it has no parts."""
-    if (isinstance(rule, VisitsRule) and rule.mean is not None) or not isinstance(rule, Voting):
-        parts = rule.parts or (rule,)
-        return [part.words for part in parts], side_by_side(part.votes(table).votes for part in parts)
-    return rule.voters(table)
+    if isinstance(rule, Voting) and not (isinstance(rule, VisitsRule) and rule.mean is not None):
+        return rule.voters(table)
+    names = [part.words for part in rule.parts or (rule,)]
+    votes = [part.votes(table).votes for part in rule.parts or (rule,)]
+    if isinstance(rule, MinusRule):  # who is taken away has the opposite say
+        names[1], votes[1] = f"not {_bracketed(names[1], rule.without)}", _opposite(votes[1])
+    return names, side_by_side(votes)
 
 
 def diagnostics(

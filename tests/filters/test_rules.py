@@ -226,6 +226,9 @@ def test_voters_are_told_apart_by_the_truth():
     assert found["voter"].tolist() == ["mimic ≥ 0", "clip ≥ 0"]
     assert found["accuracy"].iloc[0] == 1.0
     assert 0.3 < found["accuracy"].iloc[1] < 0.7
+    minus = diagnostics(MinusRule(of=rule.rules[1], without=rule.rules[0]), t, ~good, ~np.isnan(t.scores("r", "mimic")))
+    assert minus["voter"].tolist() == ["clip ≥ 0", "not mimic ≥ 0"]
+    assert minus["accuracy"].iloc[1] == 1.0
 
 
 @pytest.mark.parametrize(
