@@ -1,4 +1,4 @@
-"""A small data set of captions on frozen features: sixty pairs that share a hidden vector, and towers that learnt it."""
+"""A small data set of captions on frozen features: sixty pairs that share a hidden vector; towers that learnt it."""
 
 from dataclasses import dataclass
 from pathlib import Path
