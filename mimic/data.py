@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 KEEP, DROP, ABSTAIN = 1, 0, -1
 
+# What splits are called that are held back from training.
+HELD = ("validation", "valid", "val", "dev", "test")
+
 # What of a sample is judged: the class it was given, or the caption.
 Task = Literal["labels", "captions"]
 NOUN: dict[Task, str] = {"labels": "label", "captions": "caption"}

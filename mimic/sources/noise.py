@@ -14,11 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from mimic.data import Sample
+from mimic.data import HELD, Sample
 from mimic.errors import MimicError
 from mimic.sources.listing import Listing
 
-HELD = ("validation", "valid", "val", "dev", "test")
 _AT_ONCE = 4096
 
 

@@ -19,7 +19,6 @@ class TrainConfig(ModelConfig):
     """The settings of a training run. Of `ModelConfig`, `split` is the split that is trained on.
 
     Attributes:
-        loss: a name in `mimic.runs.train.tasks.TASKS`.
         scope, policy, temperature, share, on_exhausted, window, method: as of `mimic.training.reweight.GradMimic`.
         variant: ``"mimic"``, or ``"cosine"``, which divides by the length of the sample's own gradient.
         temperature_end: τ at the end, reached by the same factor each step; None: τ stays.
@@ -41,7 +40,6 @@ class TrainConfig(ModelConfig):
         validation_share: how large that part is.
     """
 
-    loss: str = "cross_entropy"
     scope: str = "last"
     policy: Literal["softmax", "clamp", "top", "uniform"] = "softmax"
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)

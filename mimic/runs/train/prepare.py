@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mimic.data import HELD
 from mimic.errors import MimicError
 from mimic.runs.config import run_id
 from mimic.runs.prepare import Fitted, chosen_samples, chosen_split, fit_model
@@ -17,9 +18,6 @@ from mimic.scores import VERSION as SCORES
 from mimic.workspace.datasets import Inputs, read_inputs, sample_numbers
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.training import true_codes
-
-# Splits that are held back by their name, the first that is there.
-HELD = ("validation", "valid", "val", "dev", "test")
 
 
 @dataclass(frozen=True)
