@@ -134,7 +134,7 @@ else:
     strips = score_strips(Published.of(run, dataset))
     left, right = st.columns([3, 2], gap="small")
     with left.container(border=True, height="stretch"):
-        st.markdown("**Mimic Scores by epoch** :small[dark where most visits lie; the mark is the mean]")
+        st.markdown("**Mimic Scores by epoch** :small[the stronger the shade, the more visits; the mark is the mean]")
         if strips.empty:
             st.caption("No visit has a score.")
         else:
