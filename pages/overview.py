@@ -182,13 +182,13 @@ with left.container(border=True, height="stretch"):
         shares = [
             ("reference", check["reference_agreement"], "reference"),
             ("start", check["start_agreement"], "neutral"),
-            ("commonest class", check["majority_agreement"], "faint"),
+            *([("commonest class", check["majority_agreement"], "faint")] if check["majority_agreement"] is not None else []),
         ]
         st.plotly_chart(
             figures.agreement_bars(shares, colours),
             config=figures.CONFIG,
             key=f"agreement {run.id}",
-            alt="Agreement with the given labels: reference, start, and always the commonest class",
+            alt="Agreement with what was given: " + ", ".join(who for who, _, _ in shares),
         )
         numbers = st.columns(4, gap="small")
         numbers[0].metric(

@@ -101,7 +101,7 @@ def _check(run: Run) -> Iterator[str]:
     shares = [
         ("reference", run.check["reference_agreement"], "reference"),
         ("start", run.check["start_agreement"], "neutral"),
-        ("commonest class", run.check["majority_agreement"], "faint"),
+        *([("commonest class", run.check["majority_agreement"], "faint")] if run.check["majority_agreement"] is not None else []),
     ]
     yield _figure(figures.agreement_bars(shares, LIGHT))
 
