@@ -23,6 +23,7 @@ from mimic.models.preprocess import Preprocess
 from mimic.runs.classes import ClassMap, map_classes
 from mimic.runs.config import EVERYTHING, ModelConfig, ScoreConfig, run_id
 from mimic.runs.inputs import Images, Pixels, Texts, TextVectors, Tokens, Vectors
+from mimic.runs.memory import keep_freed
 from mimic.runs.weights import Weights, load_weights
 from mimic.scores import DRAW_ERROR, VERSION
 from mimic.scores.scorer import SignalScorer
@@ -149,6 +150,7 @@ def fit_model(config: ModelConfig, dataset: Dataset, device: str = "auto") -> Fi
     Raises:
         MimicError: something in the settings or the weights does not fit.
     """
+    keep_freed()
     loss = get_loss(config.loss)
     if reads_pairs(loss) != (dataset.task == "captions"):
         fits = "clip or siglip" if dataset.task == "captions" else "cross_entropy"

@@ -63,11 +63,13 @@ def mean_gradient(
     model, function = plain_module(model), get_loss(loss)
     parameters = dict(model.named_parameters())
     point = {name: parameters[name].detach().requires_grad_() for name in direction.tensors}
+    # Plain tensors in place of the other parameters: what lies before the scope then keeps nothing for a backward.
+    state = {name: point[name] if name in point else each.detach() for name, each in parameters.items()}
     total = {name: torch.zeros_like(each, dtype=torch.float64, device="cpu") for name, each in point.items()}
     samples, own_squares, own_pairs = 0, 0.0, 0
     for images, labels in batches:
         with evaluating(model), torch.enable_grad():
-            losses = function(widened(outputs_for(function, model, images, point)), labels)
+            losses = function(widened(outputs_for(function, model, images, state)), labels)
             gradients = torch.autograd.grad(losses.sum(), list(point.values()), materialize_grads=True)
         for name, gradient in zip(point, gradients, strict=True):
             wide = gradient.cpu().double()  # on the CPU, because MPS has no float64
