@@ -20,8 +20,8 @@ from mimic.filters.binarise import fit_mixture
 
 LEAST_VERDICTS = 30
 
-_DRAWS = 100
-_DRAWN = 4_000
+_DRAWS = 40
+_DRAWN = 1_000  # samples a draw: fits take their time, and a wider interval does no harm here
 
 
 @dataclass(frozen=True)

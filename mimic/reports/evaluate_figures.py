@@ -147,5 +147,7 @@ def _colours(colours: Palette) -> tuple[str, ...]:
 
 def _legend(figure: go.Figure, colours: Palette) -> go.Figure:
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
-    figure.update_layout(showlegend=True, legend=legend)
+    # room above the legend for the button that saves the picture
+    bar = {"bgcolor": "rgba(0,0,0,0)", "color": colours.muted, "activecolor": colours.text}
+    figure.update_layout(showlegend=True, legend=legend, modebar=bar, margin={"t": 56})
     return figure

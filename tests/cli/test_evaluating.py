@@ -1,0 +1,54 @@
+"""mimic evaluate and mimic report, as people meet them."""
+
+# ruff: noqa: F811 (fixtures are imported by name)
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from mimic.runs import manager
+from mimic.workspace.decisions import Decisions, Subject
+from mimic.workspace.layout import Run, Workspace
+from tests.runs.conftest import Digits, digits, workspace  # noqa: F401
+from tests.test_cli import Command, mimic  # noqa: F401
+
+
+@pytest.fixture
+def run(digits: Digits, workspace: Workspace) -> Run:
+    torch.set_num_threads(1)
+    return manager.score(workspace, digits.config())
+
+
+def test_quality_detect_and_report(mimic: Command, run: Run, workspace: Workspace) -> None:
+    path = workspace.path / "parts.csv"
+    code, out, _ = mimic("evaluate", "quality", "digits", "--by", "class", "--csv", path)
+    assert code == 0
+    assert "true share" in out
+    assert set(pd.read_csv(path).columns) == {"part", "samples", "share", "low", "high", "true"}
+    code, out, _ = mimic("evaluate", "detect", run.id, "--by", "class", "--csv", path)
+    assert (code, "judged by   the data set's own column: 600 samples" in out) == (0, True)
+    assert " against " in out
+    assert {"part", "signal", "auroc", "auroc_low", "auroc_high"} <= set(pd.read_csv(path).columns)
+    code, out, _ = mimic("report", run.id, "--out", workspace.path / "r.html")
+    assert (code, "written" in out, (workspace.path / "r.html").exists()) == (0, True, True)
+
+
+def test_reviews_judge_too_and_mistakes_are_sentences(mimic: Command, run: Run, workspace: Workspace) -> None:
+    code, _, err = mimic("evaluate", "detect", run.id, "--truth", "reviews")
+    assert (code, "two of each" in err) == (2, True)
+    decisions = Decisions(workspace, workspace.dataset("digits"))
+    for sample in range(8):
+        decisions.record("me", "drop" if sample % 2 else "keep", Subject(sample, str(sample), None))
+    code, out, _ = mimic("evaluate", "detect", f"{run.id}:mimic", "--truth", "reviews")
+    assert (code, "8 samples, 4 of them wrong" in out) == (0, True)
+    for arguments, words in (
+        (("detect", run.id, "--truth", "nobody"), "column, reviews, or audit:NAME"),
+        (("detect", run.id, "--against", "nothing"), "choose one of"),
+        (("quality", "digits", "--by", "nothing"), "has no column 'nothing'"),
+        (("retrain", "digits", "--budgets", "some"), "give shares to keep"),
+        (("retrain", "digits"), "no split that scoring has left untouched"),
+    ):
+        code, _, err = mimic("evaluate", *arguments)
+        assert (code, words in err, err.count("\n")) == (2, True, 1), err

@@ -1,0 +1,73 @@
+"""Evaluate, alone: its numbers are those of the functions it calls, with and without truth, retraining, parts."""
+
+import numpy as np
+import pytest
+
+from mimic.evaluation.advice import advise
+from mimic.evaluation.assess import assess
+from mimic.evaluation.detection import auroc
+from mimic.evaluation.evidence import evidence_of
+from mimic.runs.retrain_fits import Fit
+from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.rows import judged
+from mimic.workspace.retrains import begin_retrain, write_fits
+from tests.pages.conftest import ROWS, metrics, words
+
+RUN = f"synthetic-{ROWS}"
+FACTS = {
+    "kind": "retrain", "dataset": RUN, "created": "2026-01-01T00:00:00+00:00", "jobs": 2, "fits": 6, "seeds": 1,
+    "samples": 100, "test": 50, "test_split": "test", "path": "features",
+}  # fmt: skip
+
+
+def published(workspace) -> Published:
+    run = workspace.run(RUN)
+    return Published.of(run, workspace.dataset(run.dataset))
+
+
+def test_quality_and_advice_are_the_functions(published, open_page):
+    app = open_page(published, "evaluate", run=RUN)
+    run = published.run(RUN)
+    found = assess(published, published.dataset(run.dataset), RUN)
+    assert metrics(app)["Labels that are right"] == f"{100 * found.quality.share:.1f}%"
+    assert f"In truth {100 * found.true:.1f}%" in words(app)
+    given = advise(evidence_of(published, run, Published.of(run, published.dataset(run.dataset))))
+    said = words(app).replace("\\", "").replace("\u2060", "")
+    for sentence in given.sentences:
+        assert sentence.text in said
+
+
+def test_the_table_has_the_aurocs(published, open_page):
+    app = open_page(published, "evaluate", run=RUN, against="mimic")
+    table = app.dataframe[0].value.set_index("Signal")
+    run = published.run(RUN)
+    known = judged(Published.of(run, published.dataset(run.dataset)))
+    scored = ~np.any([np.isnan(values) for values in known.signals.values()], axis=0)
+    for name, values in known.signals.items():
+        assert table.loc[name, "auroc"].startswith(f"{auroc(values[scored], known.wrong[scored]):.3f} (")
+    assert table.loc["mimic", "AUROC against mimic"] == "–"
+
+
+@pytest.mark.parametrize("by", ["class", "data set"])
+def test_parts_can_be_chosen_in_the_address(published, open_page, by):
+    app = open_page(published, "evaluate", run=RUN, by=by)
+    assert app.selectbox(key="state: by").value == by
+
+
+def test_a_retraining_is_shown_as_far_as_it_is(copy, open_page):
+    assert "Nothing is retrained yet" in words(open_page(copy, "evaluate", run=RUN))
+    made = begin_retrain(copy, "tried", FACTS)
+    right = np.random.default_rng(0).random(50) < 0.9
+    ones = np.ones(100, np.float32)
+    rows = []
+    for arm, name, budget in (("everything", "", 1.0), ("kept", "mimic", 0.8), ("random", "", 0.8)):
+        fit = Fit(arm, name, budget, 0, ones)
+        rows.append(
+            {"arm": fit.arm, "filter": fit.filter, "budget": budget, "seed": 0, "kept": 80.0,
+             "accuracy": float(right.mean()), "correct": right}
+        )  # fmt: skip
+    write_fits(made, 0, rows)
+    app = open_page(copy, "evaluate", run=RUN)
+    assert made.state == "interrupted"
+    assert "No budget beats keeping everything" in words(app).replace("\\", "")
+    assert app.multiselect(key="state: retrained").options == ["mimic"]
