@@ -4,8 +4,9 @@ import streamlit as st
 
 from mimic.data import NOUN
 from mimic.evaluation import ruling
+from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
-from mimic.filters.rules import read_rule
+from mimic.filters.rules import AndRule, MinusRule, OrRule, read_rule
 from mimic.filters.signal_rules import Best, ShareRule
 from mimic.reports import comparing_figures as figures
 from mimic.reports import text
@@ -199,6 +200,21 @@ with right:
     )
 
 # --- the four galleries, the disputed ones first --------------------------------------------------------------------
+
+
+def quadrant(cell: str) -> dict[str, str]:
+    """What Review needs to bring up a quadrant: a rule, and whether it keeps or drops the quadrant's samples."""
+    left, right = rules[:2]
+    made = {
+        "only A drops": MinusRule(of=right, without=left),
+        "only B drops": MinusRule(of=left, without=right),
+        "both drop": OrRule(rules=(left, right)),
+        "both keep": AndRule(rules=(left, right)),
+    }[cell]
+    side = "dropped" if cell == "both drop" else "kept"
+    return {"queue": "rule", "rule": expression(made, chosen.run.id), "side": side}
+
+
 state.number("seed", 0)
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     st.button(
@@ -230,5 +246,12 @@ for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
                 tile=104,
                 empty="No sample.",
             )
+            if found.counts[cell]:
+                st.page_link(
+                    "pages/review.py",
+                    label="Review these",
+                    icon=":material/rate_review:",
+                    query_params=chosen.address | quadrant(cell),
+                )
 view = {"a": a if a in filters else None, "b": b, "also": also, "keep": keep if signals else None, "seed": seed}
 state.leave("compare", chosen.address | view)

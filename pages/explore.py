@@ -13,6 +13,7 @@ from pages.widgets import frame, gallery, state
 
 SPLITS = {"none": "Together", "class": "By class", "truth": "By truth"}
 ORDERS = {"lowest": "Lowest first", "highest": "Highest first", "nearest": "Nearest to", "random": "Random"}
+ORDERS |= {"unscored": "Not scored"}
 
 chosen = frame.choose("explore", "Explore")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
@@ -124,7 +125,7 @@ state.text("after")
 state.text("before")
 where = samples.Where(
     ranges=(
-        *([(signal, *bounds)] if brushed else []),
+        *([(signal, *bounds)] if brushed and order != "unscored" else []),
         *((name, -math.inf if a is None else a, math.inf if b is None else b) for name, (a, b) in limited.items()),
     ),
     labels=tuple(labels),
@@ -138,6 +139,15 @@ def turn(name: str, cursor: samples.Cursor | None) -> None:
     state.put(**{"after": "", "before": "", name: str(cursor)})
 
 
+# what Review takes from here: the brush, classes, text and truth
+queue = {"queue": order, "low": low, "high": high, "class": labels, "text": words}
+queue |= {
+    "near": near if order == "nearest" else None,
+    "seed": seed or None,
+    "truth": truth if truth != "any" else None,
+}
+
+
 @st.fragment
 def page_of_samples() -> None:
     """The count, the pager and the tiles: paging draws nothing else again."""
@@ -145,10 +155,17 @@ def page_of_samples() -> None:
         at = {name: samples.Cursor.parse(state.get(name)) if state.get(name) else None for name in ("after", "before")}
         page = samples.gallery_page(published, signal, order, where, **at, near=near, seed=seed)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            matching = text.count(samples.count_matching(published, signal, where))
+            matching = text.count(samples.count_matching(published, signal, where, scored=order != "unscored"))
             said = "says what is wrong with a caption" if noun == "caption" else "gives the true label of a wrong one"
             legend = f" · ≠ {said}" if published.has_truth else ""
             st.markdown(f"**{matching}** samples:small[{legend}]", width="stretch")
+            st.page_link(
+                "pages/review.py",
+                label="Review these",
+                icon=":material/rate_review:",
+                query_params=chosen.address | state.written_out(queue),
+                help="Settle them one by one, in this order",
+            )
             ways = {"Previous": ("before", page.before, "chevron_left"), "Next": ("after", page.after, "chevron_right")}
             for words_, (name, cursor, icon) in ways.items():
                 st.button(

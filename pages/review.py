@@ -5,7 +5,7 @@ import math
 import streamlit as st
 
 from mimic.evaluation import ruling
-from mimic.filters.expression import expression
+from mimic.filters.expression import expression, parse
 from mimic.filters.rules import read_rule
 from mimic.reports import text
 from mimic.workspace.decisions import Decisions
@@ -25,7 +25,18 @@ rules = {
     for one in list_filters(chosen.workspace, chosen.dataset.name)
     if chosen.run.id in (rule := read_rule(one.rule)).runs
 }
-queues = {"lowest": "Lowest scores first", "highest": "Highest scores first", "random": "At random"}
+ORDERS = {
+    "lowest": "Lowest scores first",
+    "highest": "Highest scores first",
+    "nearest": "Nearest to a score",
+    "random": "At random",
+    "unscored": "Not scored",
+}
+queues = dict(ORDERS)
+state.text("rule")
+state.one_of("side", ("kept", "dropped"))
+if written := state.get("rule"):  # a link from Compare: what one rule keeps or drops, which nobody has saved
+    queues |= {"rule": f"What {written} " + {"kept": "keeps", "dropped": "drops"}[state.get("side")]}
 queues |= {f"line {name}": f"Nearest to the line of {name}" for name, rule in rules.items() if rule.is_line}
 queues |= {f"dropped {name}": f"What {name} drops, from the highest score down" for name in rules}
 
@@ -34,17 +45,37 @@ def queue_of(which: str) -> Queue:
     """The queue of that name, over the brushed region where there is one."""
     low, high = state.number("low"), state.number("high")
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
-    where = Where(ranges=((chosen.signal, *bounds),) if bounds != (-math.inf, math.inf) else ())
+    limited = which != "unscored" and bounds != (-math.inf, math.inf)
+    where = Where(
+        ranges=((chosen.signal, *bounds),) if limited else (),
+        labels=tuple(state.get("class")),
+        text=str(state.get("text")),
+        wrong={"wrong": True, "right": False}.get(state.get("truth")),
+    )
     kind, _, name = which.partition(" ")
-    if not name:
-        return Queue(published, chosen.signal, which, where)
-    table, rule = Dense(chosen.workspace, chosen.dataset), rules[name]
+    near, seed = state.number("near", 0.0) or 0.0, int(state.number("seed", 0) or 0)
+    if which in ORDERS:
+        return Queue(published, chosen.signal, which, where, near=near, seed=seed)
+    table = Dense(chosen.workspace, chosen.dataset)
+    if which == "rule":
+        asked = parse(written, ruling.scope(table, chosen.run.id))
+        return Queue(
+            published, chosen.signal, "highest", Where(), listed=ruling.on_side(asked, table, state.get("side"))
+        )
+    rule = rules[name]
     drawn = rule.line(table) if kind == "line" else None
     if drawn is not None:
         column, score = drawn
         return Queue(published, column.signal, "nearest", where, near=score)
     own = [column.signal for column in rule.columns if column.run == chosen.run.id]
-    return Queue(published, (own or [chosen.signal])[0], "highest", Where(), listed=ruling.dropped(rule, table))
+    return Queue(
+        published, (own or [chosen.signal])[0], "highest", Where(), listed=ruling.on_side(rule, table, "dropped")
+    )
+
+
+state.some_of("class", chosen.dataset.classes)
+state.text("text")
+state.one_of("truth", ("any", "wrong", "right") if published.has_truth else ("any",))
 
 
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -54,14 +85,15 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     view = st.selectbox("View", list(VIEWS), key=state.one_of("view", list(VIEWS)), format_func=VIEWS.get, width=130)
     who = judge.person()
 wanted = queue_of(which)
-if wanted.where.ranges and which in ("lowest", "highest", "random"):
-    st.badge(
-        f"{text.markdown(chosen.signal)} {text.interval(*wanted.where.ranges[0][1:])}", icon=":material/select:",
-    )  # fmt: skip
+limits = [f"{chosen.signal} {text.interval(*bounds)}" for _, *bounds in wanted.where.ranges]
+limits += [f"class {', '.join(wanted.where.labels)}"] if wanted.where.labels else []
+limits += [f"with {wanted.where.text}"] if wanted.where.text else []
+limits += [{True: "wrong", False: "right"}[wanted.where.wrong]] if wanted.where.wrong is not None else []
+if limits:
+    st.badge(text.markdown(" · ".join(limits), 300), icon=":material/filter_alt:")
 rule = rules.get(which.partition(" ")[2])
-key = (
-    f"queue {published.published_at} {published.run} {wanted.signal} {which} {wanted.where} {rule and expression(rule)}"
-)
+what = (which, wanted.where, wanted.near, wanted.seed, written, rule and expression(rule))
+key = f"queue {published.published_at} {published.run} {wanted.signal} {what}"
 queue = st.session_state.setdefault(key, wanted)
 known = st.session_state.setdefault(
     f"known {published.published_at} {published.run} {queue.signal}", Known(published, queue.signal)
@@ -96,5 +128,7 @@ if st.toggle("Show the log", key="log"):
 state.leave(
     "review",
     chosen.address
-    | {"queue": which, "view": view if view != "one" else None, "low": state.get("low"), "high": state.get("high")},
+    | {"queue": which, "view": view if view != "one" else None, "side": state.get("side") if written else None}
+    | {name: state.get(name) for name in ("low", "high", "near", "seed", "class", "text", "rule")}
+    | {"truth": state.get("truth") if state.get("truth") != "any" else None},
 )

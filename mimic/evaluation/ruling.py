@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CLIP = ("clip", "clip_b32", "clip_l14", "clip_b32_similarity_score", "clip_l14_similarity_score", "similarity")
+CAPTIONED = ("mimic", "caption_knn", "basic")
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,19 @@ def outcome(rule: Rule, table: Dense) -> Outcome:
     return Outcome(kept, dropped, int(np.count_nonzero(inside)) - kept - dropped)
 
 
-def dropped(rule: Rule, table: Dense) -> NDArray[np.int32]:
-    """The samples that the rule drops, the highest score first (see `Rule.score`): from its line down, if it is one."""
+def on_side(rule: Rule, table: Dense, side: Literal["kept", "dropped"]) -> NDArray[np.int32]:
+    """The samples that the rule drops (or keeps), the highest score first (see `Rule.score`).
+
+    Of a line's dropped ones that is from the line down.
+    """
+    vote = {"kept": KEEP, "dropped": DROP}[side]
 
     def make() -> NDArray[np.int32]:
-        numbers = np.flatnonzero((rule.votes(table).votes == DROP) & table.inside(rule.runs))
+        numbers = np.flatnonzero((rule.votes(table).votes == vote) & table.inside(rule.runs))
         falling = np.argsort(-rule.score(table)[numbers], kind="stable")  # what has no score comes last
         return numbers[falling].astype(np.int32)
 
-    return table.remembered(rule.runs, ("dropped", rule), make)
+    return table.remembered(rule.runs, (side, rule), make)
 
 
 def both_sides(rule: Rule, table: Dense, count: int) -> list[tuple[str, list[int]]]:
@@ -180,6 +185,11 @@ def ready_made(table: Dense) -> dict[str, Rule]:
         found["CLIP top 30 % minus Mimic bottom 15 %"] = MinusRule(
             of=ShareRule(**clip.model_dump(), best=Best(share=0.3)),
             without=ShareRule(**there["mimic"].model_dump(), side="bottom", best=Best(share=0.15)),
+        )
+    several = [there[name] for name in CAPTIONED if name in there]
+    if len(several) == len(CAPTIONED):
+        found["Mimic, captions of near pictures and their length together"] = MeanRule(
+            signals=tuple(several), draw=Draw(by="top", at=0.8)
         )
     return found
 

@@ -119,11 +119,16 @@ def leave(page: str, values: Mapping[str, Any]) -> None:
     for name in CARRIED:
         if values.get(name):
             st.session_state[_KEPT][name] = values[name]
-    written = {name: _written(value) for name, value in values.items() if value not in (None, "", [], (), False)}
+    written = written_out(values)
     if not st.session_state[_FRESH] and written != _address():
         st.query_params.from_dict(written)
     st.session_state[_LEFT] = (page, _address())
     st.session_state[_FRESH] = False
+
+
+def written_out(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """A state as an address holds it: what is None, empty or false is left out."""
+    return {name: _written(value) for name, value in values.items() if value not in (None, "", [], (), False)}
 
 
 def _note(sentence: str) -> None:

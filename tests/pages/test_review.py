@@ -2,12 +2,14 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import save_filter
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.queries.gallery import gallery_page
+from mimic.workspace.queries.dense import Dense
+from mimic.workspace.queries.gallery import Where, gallery_page
 from tests.pages.conftest import words
 
 NAME = "synthetic-1500"
@@ -123,3 +125,29 @@ def test_at_the_end_it_says_so(reviewed, open_page, decisions):
     app = open_page(reviewed, "review", run=NAME, low="1e9")
     assert "This queue is done" in "".join(one.value for one in app.success)
     assert "Decided in this data set" in words(app)
+
+
+def test_what_explore_shows_can_be_reviewed_in_its_order(reviewed, open_page):
+    published = Published.of(reviewed.run(NAME), reviewed.dataset(NAME))
+    where = Where(ranges=(("mimic", 0.0, 0.03),), labels=("class 001",), text="picture 1", wrong=False)
+    expected = gallery_page(published, "mimic", "nearest", where, near=0.01).rows["sample"].tolist()
+    address = {"low": "0.0", "high": "0.03", "class": "class 001", "text": "picture 1", "truth": "right"}
+    app = open_page(reviewed, "review", run=NAME, queue="nearest", near="0.01", **address)
+    assert shown(app) == expected[0]
+    press(app, "Keep")
+    assert shown(app) == expected[1]
+    unscored = gallery_page(published, "mimic", "unscored").rows["sample"].tolist()
+    assert shown(open_page(reviewed, "review", run=NAME, queue="unscored")) == unscored[0]
+
+
+def test_a_quadrant_of_compare_can_be_reviewed(reviewed, open_page):
+    scores = {name: Dense(reviewed, reviewed.dataset(NAME)).scores(NAME, name) for name in ("mimic", "margin")}
+    only = np.flatnonzero((scores["mimic"] < 0.01) & (scores["margin"] >= 1.0))
+    app = open_page(reviewed, "review", run=NAME, queue="rule", rule="margin >= 1.0 - mimic >= 0.01", side="kept")
+    seen = []
+    for _ in range(3):
+        seen.append(shown(app))
+        press(app, "Drop")
+    assert set(seen) <= set(only.tolist())
+    said = words(open_page(reviewed, "review", run=NAME, queue="rule", rule="margin >", side="kept"))
+    assert "the rule goes wrong at character 8" in said

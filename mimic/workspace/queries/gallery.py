@@ -13,8 +13,8 @@ from mimic.workspace.files import quoted
 from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, Tables, float32_at_least, shuffled, tables
 
-Order = Literal["lowest", "highest", "nearest", "random"]
-ORDERS: tuple[Order, ...] = ("lowest", "highest", "nearest", "random")
+Order = Literal["lowest", "highest", "nearest", "random", "unscored"]
+ORDERS: tuple[Order, ...] = ("lowest", "highest", "nearest", "random", "unscored")
 LARGEST_PAGE = 96
 
 
@@ -94,7 +94,7 @@ def gallery_page(
 
     Args:
         order: ``lowest`` or ``highest`` score first, ``nearest`` to the score `near`, or ``random`` by `seed`. Ties go
-            by sample number; samples without the signal are not in it.
+            by sample number; samples without the signal are not in it. ``unscored``: those alone, by sample number.
         size: 1 … 96 samples.
         after, before: a neighbouring page's cursor, of the same order and filter; at most one of them.
 
@@ -107,7 +107,7 @@ def gallery_page(
     key, kind, down = _key(published, signal, order, near, seed)
     with tables(published) as t:
         source, conditions, parameters = _conditions(t, published, where)
-        conditions.append(f"c.{published.column(signal)} IS NOT NULL")
+        conditions.append(f"c.{published.column(signal)} IS {'' if order == 'unscored' else 'NOT '}NULL")
         anchor, back = (before, True) if before else (after, False)
         descending = down != back  # going back is the opposite order, turned round at the end
         if anchor:
@@ -131,11 +131,14 @@ def gallery_page(
     return _page(frame, more, anchor, back)
 
 
-def count_matching(published: Published, signal: str, where: Where | None = None) -> int:
-    """How many samples with the signal the filter lets through: as many as all gallery pages together; exact."""
+def count_matching(published: Published, signal: str, where: Where | None = None, *, scored: bool = True) -> int:
+    """How many samples the filter lets through, of those with the signal or without it (not `scored`).
+
+    As many as all gallery pages together; exact.
+    """
     with tables(published) as t:
         source, conditions, parameters = _conditions(t, published, where or Where())
-        conditions.append(f"c.{published.column(signal)} IS NOT NULL")
+        conditions.append(f"c.{published.column(signal)} IS {'NOT ' if scored else ''}NULL")
         return int(t.rows(f"SELECT count(*) FROM {source} WHERE {' AND '.join(conditions)}", parameters)[0][0])
 
 
@@ -154,6 +157,8 @@ def _key(published: Published, signal: str, order: Order, near: float, seed: int
     s = f"c.{published.column(signal)}"
     if order == "nearest":
         return f"abs({s}::DOUBLE - {float(near)!r})", "DOUBLE", False
+    if order == "unscored":
+        return "c.sample", "INTEGER", False
     if order == "random":
         # 52 bits, so that the key is exact as a double and a cursor finds its place again
         return f"({shuffled('c.sample', seed)} >> 12)::DOUBLE", "DOUBLE", False

@@ -40,8 +40,9 @@ def matching(known, where):
 @pytest.mark.parametrize("order", ORDERS)
 def test_pages_walk_the_whole_order_and_back(known, name, order):
     where, scores = FILTERS[name], known.scores["mimic"].astype(np.float64)
-    numbers = np.flatnonzero(matching(known, where) & ~np.isnan(scores))
+    numbers = np.flatnonzero(matching(known, where) & (np.isnan(scores) == (order == "unscored")))
     keys = {"lowest": scores, "highest": -scores, "nearest": np.abs(scores - 0.3)}.get(order)
+    keys = np.zeros_like(scores) if order == "unscored" else keys
     options = {"size": 96, "near": 0.3, "seed": 5}
     pages = [gallery_page(known.published, "mimic", order, where, **options)]
     while pages[-1].after:
@@ -63,6 +64,8 @@ def test_pages_walk_the_whole_order_and_back(known, name, order):
 def test_counts_are_exact(known, name):
     found = matching(known, FILTERS[name]) & ~np.isnan(known.scores["fine"])
     assert count_matching(known.published, "fine", FILTERS[name]) == found.sum()
+    left = matching(known, FILTERS[name]) & np.isnan(known.scores["fine"])
+    assert count_matching(known.published, "fine", FILTERS[name], scored=False) == left.sum()
 
 
 def test_rows_carry_what_a_tile_shows(known):
