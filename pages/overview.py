@@ -182,8 +182,9 @@ with left.container(border=True, height="stretch"):
         shares = [
             ("reference", check["reference_agreement"], "reference"),
             ("start", check["start_agreement"], "neutral"),
-            *([("commonest class", check["majority_agreement"], "faint")] if check["majority_agreement"] is not None else []),
         ]
+        if check["majority_agreement"] is not None:
+            shares.append(("commonest class", check["majority_agreement"], "faint"))
         st.plotly_chart(
             figures.agreement_bars(shares, colours),
             config=figures.CONFIG,

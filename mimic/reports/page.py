@@ -101,8 +101,9 @@ def _check(run: Run) -> Iterator[str]:
     shares = [
         ("reference", run.check["reference_agreement"], "reference"),
         ("start", run.check["start_agreement"], "neutral"),
-        *([("commonest class", run.check["majority_agreement"], "faint")] if run.check["majority_agreement"] is not None else []),
     ]
+    if run.check["majority_agreement"] is not None:
+        shares.append(("commonest class", run.check["majority_agreement"], "faint"))
     yield _figure(figures.agreement_bars(shares, LIGHT))
 
 
