@@ -231,10 +231,13 @@ def test_demo(mimic: Command, workspace: Workspace) -> None:
     assert (code, "3,000 of 3,000" in err) == (0, True)
     assert "Good." in out
     assert str(workspace.path) in out
-    table = {row.split()[0]: float(row.split()[1]) for row in out.splitlines() if row.startswith((" mimic", " ref_"))}
-    assert table["mimic"] > 0.85
-    run = workspace.runs()[0]
-    assert (run.dataset, run.size) == ("sample", 3000)
+    labels, captions = (
+        {row.split()[0]: float(row.split()[1]) for row in part.splitlines() if row.startswith((" mimic", " clip"))}
+        for part in out.split("wrong captions of data set captions")
+    )
+    assert labels["mimic"] > 0.85
+    assert (captions["clip"] > 0.7, captions["mimic"] > 0.7) == (True, True)
+    assert {(run.dataset, run.size) for run in workspace.runs()} == {("sample", 3000), ("captions", 900)}
     code, again, err = mimic("demo", "--no-app")
     assert (code, again) == (0, out)
     assert "nothing was scored again" in err

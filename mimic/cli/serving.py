@@ -33,11 +33,16 @@ def demo(
     place = Workspace(workspace)
     dataset = demonstration.import_sample(place)
     run = added(place, scored(place, demonstration.config(), "auto", None), None)
+    captions = demonstration.import_captions(place)
+    second = added(place, scored(place, demonstration.captions_config(), "auto", None), None)
     out = console()
-    print_summary(run)
-    out.print(f"\nHow well each signal finds the {demonstration.faults(run, dataset):,} wrong labels (hidden from it):")
-    print_frame(demonstration.detection(run, dataset))
-    out.print(f"\nworkspace   {place.path.expanduser().resolve()}")
+    for what, made, of in (("labels", run, dataset), ("captions", second, captions)):
+        print_summary(made)
+        wrong = demonstration.faults(made, of)
+        out.print(f"\nHow well each signal finds the {wrong:,} wrong {what} of data set {of.name} (hidden from it):")
+        print_frame(demonstration.detection(made, of))
+        out.print()
+    out.print(f"workspace   {place.path.expanduser().resolve()}")
     if not no_app:
         _serve(place, port)
 

@@ -17,6 +17,8 @@ from mimic.workspace.queries.rows import judged
 
 DATASET = "sample"
 MODEL = "small:convnet-group"
+CAPTIONS = "captions"
+TOWERS = "small:two-tower"
 
 _FOLDER = Path(__file__).resolve().parents[2] / "sample_data"
 
@@ -52,12 +54,24 @@ def config() -> ScoreConfig:
     )
 
 
+def import_captions(workspace: Workspace) -> Dataset:
+    """The sample data with captions as a data set of the workspace."""
+    return import_dataset(workspace, sample_folder() / "captions", CAPTIONS)[0]
+
+
+def captions_config() -> ScoreConfig:
+    """What the demonstration scores of captions: the split that is there to be judged, by features made beforehand."""
+    folder = sample_folder() / "captions"
+    files = {name: str(folder / f"{name}.safetensors") for name in ("reference", "start", "features")}
+    return ScoreConfig.checked(dataset=CAPTIONS, model=TOWERS, loss="clip", scopes=("projections",), **files)
+
+
 def detection(run: Run, dataset: Dataset) -> pd.DataFrame:
-    """How well each signal finds the labels that are wrong; see `detection_table`."""
+    """How well each signal finds the labels (or captions) that are wrong; see `detection_table`."""
     known = judged(Published.of(run, dataset))
     return detection_table(known.signals, known.wrong)
 
 
 def faults(run: Run, dataset: Dataset) -> int:
-    """How many of the judged labels are wrong."""
+    """How many of the judged labels (or captions) are wrong."""
     return int(judged(Published.of(run, dataset)).wrong.sum())
