@@ -170,7 +170,7 @@ def _turned(column: Floats, turn: Callable[[NDArray[np.float64]], NDArray[np.flo
     known = np.flatnonzero(~np.isnan(column))
     if not len(known):
         return found
-    order = known[np.argsort(column[known], kind="stable")]
+    order = known[_order(column[known])]
     values = column[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     sizes = np.diff(np.append(starts, len(values)))
@@ -178,6 +178,22 @@ def _turned(column: Floats, turn: Callable[[NDArray[np.float64]], NDArray[np.flo
     places = (starts + (sizes + 1) / 2 - 0.5) / len(values)
     found[order] = np.repeat(turn(places).astype(np.float32), sizes)
     return found
+
+
+def _order(values: Floats) -> NDArray[np.intp]:
+    """Their places, rising. Of float32 by one sort of 64-bit keys, value above place: several times faster."""
+    if values.dtype != np.float32:
+        return np.argsort(values, kind="stable")
+    keys = sortable(values).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(values), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.intp)
+
+
+def sortable(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Unsigned numbers in the order of the floats: negative ones turned round, and put below the others."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
 
 def diagnose(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ _POINTS = 20_000
 _ROUNDS = 500
 
 Floats = NDArray[np.floating[Any]]
+F = TypeVar("F", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def threshold_keeping(scores: NDArray[np.float32], count: int) -> float:
     Raises:
         MimicError: no sample has a score.
     """
-    return line_in(np.sort(scores[~np.isnan(scores)]), count)
+    return line_in(_rising(scores[~np.isnan(scores)]), count)
 
 
 def line_in(rising: NDArray[np.float32], count: int) -> float:
@@ -220,9 +221,14 @@ def side_by_side(votes: Iterable[NDArray[np.int8]]) -> NDArray[np.int8]:
     return np.stack(list(votes)).T
 
 
+def _rising(scores: NDArray[F]) -> NDArray[F]:
+    """Sorted, unless they are: asking takes a hundredth of sorting."""
+    return scores if (scores[1:] >= scores[:-1]).all() else np.sort(scores)
+
+
 def _scored(scores: Floats) -> NDArray[np.float64]:
     """What is scored, rising."""
-    x = np.sort(scores[~np.isnan(scores)].astype(np.float64))
+    x = _rising(scores[~np.isnan(scores)]).astype(np.float64)
     if not len(x):
         raise MimicError("no sample has a score, so no line can be drawn")
     return x

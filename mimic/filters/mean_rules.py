@@ -84,8 +84,7 @@ class MeanRule(Rule):
         return f"mean {self.TITLES[self.of]} of {', '.join(column.signal for column in self.signals)}"
 
     def decide(self, table: Table) -> NDArray[np.int8]:
-        mean = self.score(table)
-        return self.draw(mean).votes(mean).votes
+        return _cut(self, self.draw, ("mean", self.of, self.signals), table)
 
     def score(self, table: Table) -> Scores:
         def make() -> Scores:
@@ -181,8 +180,7 @@ class VisitsRule(Voting):
     def decide(self, table: Table) -> NDArray[np.int8]:
         if self.mean is None:
             return super().decide(table)
-        mean = self.score(table)
-        return self.draw(mean).votes(mean).votes
+        return _cut(self, self.draw, ("visits", self.measure, self.mean == "normal"), table)
 
     def score(self, table: Table) -> Scores:
         def make() -> Scores:
@@ -191,3 +189,10 @@ class VisitsRule(Voting):
             return aggregate.mean_of(columns).astype(np.float32)
 
         return table.remembered(self.runs, ("visits", self.measure, self.mean == "normal"), make)
+
+
+def _cut(rule: Rule, draw: Draw, what: tuple[object, ...], table: Table) -> NDArray[np.int8]:
+    """The score of a rule, cut. Its sorted form is remembered, so that another share of it costs no sorting."""
+    score = rule.score(table)
+    rising = table.remembered(rule.runs, ("rising", *what), lambda: np.sort(score[~np.isnan(score)]))
+    return draw(rising).votes(score).votes

@@ -1,11 +1,14 @@
 """The expression and the rule mean the same; a mistake is said with its place."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimic.errors import MimicError
-from mimic.filters.expression import expression, parse
+from mimic.filters.expression import Scope, expression, parse
 from mimic.filters.rule import Column
 from mimic.filters.rules import AndRule, MinusRule, OrRule
 from mimic.filters.signal_rules import ThresholdRule
@@ -86,3 +89,14 @@ def test_names_with_a_minus_are_names():
     assert rule.columns == (Column(run="my-run", signal="a-b"), Column(run="my-run", signal="c"))
     with pytest.raises(MimicError, match="a minus after a name needs spaces"):
         parse("a-b >= 2")
+
+
+def test_rules_in_the_documentation_are_rules():
+    here = Scope(lambda run, signal: Column(run=run or "r", signal=signal), lambda name: name, lambda name: of(name))
+    root = Path(__file__).parents[2]
+    said = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/curation.md")]
+    rules = re.findall(r'--rule "([^"]+)"', "\n".join(said))
+    rules += [cell for cell in re.findall(r"^\| `([^`]+)`", said[1], re.MULTILINE) if re.search(r"[@>]", cell)]
+    assert len(rules) >= 8
+    for rule in rules:
+        parse(rule, here)

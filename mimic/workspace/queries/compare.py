@@ -181,7 +181,7 @@ def cross(
     counts = np.zeros(shape[0] * shape[1] * shape[2], dtype=np.int64)
     for first in range(0, len(inside), _ROWS):
         piece = slice(first, first + _ROWS)
-        places = labels[piece].astype(np.int64) + 1
+        places = labels[piece] + np.int32(1)
         places *= 3
         if truth is not None:
             places += truth.known[piece]

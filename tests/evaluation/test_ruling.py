@@ -1,0 +1,103 @@
+"""What a rule does to a published data set, against NumPy; and what names mean there."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mimic.data import DROP, KEEP
+from mimic.errors import MimicError
+from mimic.evaluation import ruling
+from mimic.filters.expression import expression, parse
+from mimic.filters.mean_rules import VisitsRule
+from mimic.filters.rule import Column
+from mimic.workspace.filters import save_filter
+from mimic.workspace.queries.dense import Dense
+from tests.workspace.queries.conftest import known  # noqa: F401
+from tests.workspace.queries.test_dense import trained  # noqa: F401
+
+# ruff: noqa: F811 (fixtures are imported by name)
+
+
+@pytest.fixture
+def table(known):
+    return Dense(known.workspace, known.workspace.dataset("d"))
+
+
+def rule(table, text):
+    return parse(text, ruling.scope(table, "first"))
+
+
+def test_counts_and_quality_are_numpys(known, table):
+    chosen = rule(table, "mimic >= 0.1 & second:fine >= 0")
+    a, b = known.scores["mimic"].astype(float), known.second_scores["fine"].astype(float)
+    dropped, kept = (a < 0.1) | (b < 0), (a >= 0.1) & (b >= 0)
+    found = ruling.outcome(chosen, table)
+    assert (found.kept, found.dropped) == (kept.sum(), dropped.sum())
+    assert found.kept + found.dropped + found.not_scored == a.size
+    quality = ruling.against(chosen, table, table.truth())
+    assert quality.precision == pytest.approx((known.wrong & dropped).sum() / (known.judged & dropped).sum())
+    decisive = known.wrong & (dropped | kept)
+    assert quality.recall == pytest.approx((known.wrong & dropped).sum() / decisive.sum())
+    strict = chosen.model_copy(update={"drop_unscored": True})
+    assert ruling.outcome(strict, table) == found  # what is not scored is counted apart whatever becomes of it
+    assert (strict.votes(table).votes == DROP).sum() == dropped.sum() + found.not_scored
+
+
+def test_both_sides_are_those_nearest_to_each_other(known, table):
+    chosen = rule(table, "fine >= 0.3")
+    scores = known.scores["fine"].astype(float)
+    (low, dropped), (high, kept) = ruling.both_sides(chosen, table, 5)
+    assert (low, high) == ("dropped", "kept")
+    assert dropped == sorted(np.flatnonzero(scores < 0.3), key=lambda i: (-scores[i], i))[:5]
+    assert kept == sorted(np.flatnonzero(scores >= 0.3), key=lambda i: (scores[i], i))[:5]
+    every = ruling.on_side(chosen, table, "dropped")
+    assert every.tolist() == sorted(np.flatnonzero(scores < 0.3), key=lambda i: (-scores[i], i))
+
+
+def test_decisions_are_a_truth_of_some(known, table):
+    decided = pa.table({"sample": [3, 7, 9], "action": ["keep", "drop", "relabel"]})
+    truth = ruling.verdicts(table, decided)
+    assert np.flatnonzero(truth.known).tolist() == [3, 7, 9]
+    assert np.flatnonzero(truth.wrong).tolist() == [7, 9]
+    assert ruling.verdicts(table, decided.slice(0, 0)) is None
+
+
+def test_names_mean_the_run_at_hand_then_the_only_one(known, table):
+    assert expression(rule(table, "mimic@top5%")) == "first:mimic@top5%"
+    with pytest.raises(MimicError, match="2 runs have a signal 'fine': write RUN:fine"):
+        parse("fine@top5%", ruling.scope(table))
+    save_filter(known.workspace, "elsewhere", "another", {"kind": "split", "run": "x", "signal": "y"}, {})
+    with pytest.raises(MimicError, match="decides about another, not about d"):
+        rule(table, "filter(elsewhere)")
+
+
+def test_crossing_and_likeness_go_by_the_rules(known, table):
+    a, b = rule(table, "mimic@top50%"), rule(table, "second:fine@top50%")
+    found = ruling.crossing([a, b], table, table.truth()).agreement(0, 1)
+    votes = [each.votes(table).votes for each in (a, b)]
+    assert found.counts["only A drops"] == ((votes[0] == DROP) & (votes[1] == KEEP)).sum()
+    alike = ruling.likeness(a, b, table)
+    assert alike is ruling.likeness(rule(table, "mimic@top10%"), b, table)  # whatever the budget
+    other = ruling.likeness(rule(table, "mean(mimic, fine)@top10%"), b, table)
+    assert other.spearman != alike.spearman
+
+
+def test_a_training_run_is_cut_at_a_mean_of_nothing(trained):
+    table, measures = trained
+    chosen = ruling.default_rule(table, "r")
+    assert isinstance(chosen, VisitsRule)
+    mean = np.ma.masked_invalid(measures["score"]).mean(axis=0).filled(np.nan)
+    votes = chosen.votes(table).votes
+    assert np.flatnonzero(votes == KEEP).tolist() == np.flatnonzero(mean >= 0).tolist()
+    assert np.flatnonzero(votes == DROP).tolist() == np.flatnonzero(mean < 0).tolist()
+    assert ruling.outcome(chosen, table).not_scored == 0  # ten samples were never visited: nobody's to decide
+    voted = parse("visits(r, weight >= 1, dawid_skene)", ruling.scope(table))
+    assert ruling.outcome(voted, table).kept > 0
+
+
+def test_the_papers_best_is_at_hand_where_its_signals_are(known, table, tmp_path, monkeypatch):
+    assert ruling.ready_made(table) == {}
+    signals = [Column(run="first", signal="mimic"), Column(run="second", signal="clip")]
+    monkeypatch.setattr(ruling, "columns_of", lambda table: signals)
+    (written,) = map(expression, ruling.ready_made(table).values())
+    assert written == "second:clip@top30% - first:mimic@bottom15%"
