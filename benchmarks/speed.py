@@ -45,7 +45,8 @@ RIVALS_BATCH = 32
 FULL, HALF_FULL = "full, fp32", "full, bf16"
 # method → what must not be exceeded, relative to the plain forward in float32, by case
 REACH: dict[str, Mapping[str, float]] = {
-    "last": dict.fromkeys(CASES, 1.03),
+    "last": {"resnet20": 1.03, "vit-tiny": 1.03},
+    "image-last": {"two-tower": 1.03},
     "last:2": {"vit-tiny": 1.3},
     FULL: {"resnet20": 2.2, "vit-tiny": 2.8, "two-tower": 3.0},
     HALF_FULL: dict.fromkeys(CASES, 1.1),
@@ -127,6 +128,8 @@ def entries(case: Case) -> dict[str, Entry]:
     }
     if case.labels is not None:
         found["last"] = Entry(ours(case, "last"))
+    else:
+        found["image-last"] = Entry(ours(case, "image-last"))
     if case.blocks:
         found["last:2"] = Entry(ours(case, "last:2"))
     return found

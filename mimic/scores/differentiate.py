@@ -219,7 +219,7 @@ class Differentiator:
             return widened(outputs_for(self.loss, self.module, inputs, moved))
 
         if i not in self._steps:
-            scale = math.sqrt(sum(float(each.double().square().sum()) for each in point.values()))
+            scale = math.sqrt(sum(float(each.cpu().double().square().sum()) for each in point.values()))
             step = choose_step(lambda distance: self.loss(outputs_at(distance), target), scale)
             self._steps[i] = step.length
             self.reasons[i] += (

@@ -83,6 +83,6 @@ def _same(halves: Outputs, whole: Outputs) -> bool:
     if isinstance(halves, tuple):
         return all(_same(a, b) for a, b in zip(halves, whole, strict=True))
     assert isinstance(whole, Tensor)
-    error, size = (halves - whole).double(), whole.double()
+    error, size = (halves - whole).cpu().double(), whole.cpu().double()  # on the CPU, because MPS has no float64
     known = error.isfinite()
     return bool(error[known].norm() <= _ROUNDING.get(whole.dtype, 1e-9) * size[known].norm())

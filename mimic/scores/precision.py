@@ -49,7 +49,7 @@ def agreement(half: Tensor, full: Tensor) -> Agreement:
         Their agreement over the samples that both have.
     """
     known = half.isfinite() & full.isfinite()
-    a, b = half[known].double(), full[known].double()
+    a, b = half[known].cpu().double(), full[known].cpu().double()  # on the CPU, because MPS has no float64
     error = float((a - b).norm() / b.norm()) if b.any() else float((a - b).norm())
     return Agreement(_spearman(a, b), error, len(a))
 
