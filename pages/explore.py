@@ -75,7 +75,8 @@ window = bounds if brushed else None
 if split == "class":
     figure = figures.histogram_by_class(bars, colours, signal, chosen=window)
 else:
-    figure = figures.histogram(bars, colours, signal, chosen=window, logarithmic=logarithmic)
+    decided = frame.decided(chosen)
+    figure = figures.histogram(bars, colours, signal, chosen=window, logarithmic=logarithmic, decided=decided)
 figure.update_layout(dragmode="select", selectdirection="h")
 st.plotly_chart(
     figure,

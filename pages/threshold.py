@@ -103,10 +103,19 @@ def saved(one: NamedFilter) -> None:
 
 
 # --- the line and what it does --------------------------------------------------------------------------------------
+audited = next((one for one in list_audits(chosen.workspace, chosen.run.id) if one.signal == signal), None)
+judgement, note = None, ""
+if audited is not None:
+    said = verdicts.recorded(Decisions(chosen.workspace, chosen.dataset), audited)
+    (judgement,) = verdicts.judge_lines(published, audited, said, [line.score])
+    if judgement.enough:
+        shares = {"precision": judgement.precision, "recall": judgement.recall}
+        note = ", ".join(f"{name} {100 * one.low:.0f} – {100 * one.high:.0f}%" for name, one in shares.items())
 left, right = st.columns([5, 3], gap="large")
 with left:
+    decided = frame.decided(chosen)
     st.plotly_chart(
-        figures.histogram(histogram(published, signal), colours, signal, line=line.score),
+        figures.histogram(histogram(published, signal), colours, signal, line=line.score, note=note, decided=decided),
         config=figures.CONFIG,
         key=f"line {chosen.run.id} {signal}",
         alt=f"Histogram of {signal} with the line at {text.score(line.score)}: dropped below, kept above",
@@ -150,6 +159,8 @@ with left:
                 icon=":material/download:",
                 query_params=chosen.address | {"filter": name},
             )
+    if not decided.empty:
+        st.caption(f"The ticks above the bars are {text.count(len(decided))} samples that people decided about.")
 with right:
     cards = st.columns(3, gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)
@@ -162,10 +173,7 @@ with right:
             "Dropped that are wrong", text.percent(truth.precision), border=True, help="Precision of dropping"
         )
         cards[1].metric("Wrong ones dropped", text.percent(truth.recall), border=True, help="Recall of dropping")
-    audited = next((one for one in list_audits(chosen.workspace, chosen.run.id) if one.signal == signal), None)
-    if audited is not None:
-        said = verdicts.recorded(Decisions(chosen.workspace, chosen.dataset), audited)
-        (judgement,) = verdicts.judge_lines(published, audited, said, [line.score])
+    if audited is not None and judgement is not None:
         with st.container(border=True, gap="small"):
             st.markdown(f"**At this line, by audit {text.markdown(audited.name)}**")
             st.markdown(text.markdown(judgement.sentence, 400))

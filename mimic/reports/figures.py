@@ -30,6 +30,8 @@ def histogram(
     *,
     chosen: tuple[float, float] | None = None,
     line: float | None = None,
+    note: str = "",
+    decided: pd.DataFrame | None = None,
     logarithmic: bool = False,
     height: int = 240,
 ) -> go.Figure:
@@ -41,6 +43,8 @@ def histogram(
         chosen: low ≤ score < high; bars outside are pale.
         line: a threshold: what lies below it is in the dropped colour, the rest in the kept one; the bar that it cuts
             is split.
+        note: what is written beside the line.
+        decided: as `queries.decided.decided_scores` gives it: a mark for each, above the bars.
         logarithmic: heights on a logarithmic scale, for signals that pile up at one end.
         height: in pixels.
     """
@@ -51,8 +55,17 @@ def histogram(
         figure.add_trace(_bars(drawn, _bar_colours(drawn, group, colours, chosen, line), group))
     if line is not None:
         figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
+        if note:
+            middle = (bars["left"].min() + bars["right"].max()) / 2
+            figure.add_annotation(
+                text=text.figure_label(note, 80), x=line, y=1, yref="paper", yanchor="top", showarrow=False, xshift=0,
+                xanchor="right" if line > middle else "left", font={"color": colours.text, "size": 12},
+                bgcolor=colours.ground, borderpad=3,
+            )  # fmt: skip
     style_axes(figure, colours, signal, "samples", height)
     figure.update_layout(barmode="stack", bargap=0)
+    if decided is not None and not decided.empty:
+        _mark(figure, decided, colours)
     if logarithmic:
         figure.update_yaxes(type="log", dtick=1)
     if len(groups) > 1:
@@ -282,6 +295,25 @@ def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> go.Bar:
         marker={"color": list(colours), "line": {"width": 0}},
         showlegend=False,
     )
+
+
+def _mark(figure: go.Figure, decided: pd.DataFrame, colours: Palette) -> None:
+    """People's decisions as ticks in two rows above the bars: kept ones above, dropped and relabelled ones below."""
+    figure.update_layout(
+        yaxis={"domain": [0, 0.86]},
+        yaxis2={"domain": [0.88, 1], "range": [-0.6, 1.6], "visible": False, "fixedrange": True},
+    )
+    rows = (("keep", 1, colours.kept, "kept"), ("drop", 0, colours.dropped, "dropped"))
+    for action, place, colour, words in (*rows, ("relabel", 0, colours.reference, "relabelled")):
+        mine = decided.loc[decided["action"] == action, "score"]
+        figure.add_trace(
+            go.Scatter(
+                x=mine, y=[place] * len(mine), yaxis="y2", mode="markers", name=words,
+                marker={"symbol": "line-ns-open", "size": 9, "color": colour, "line": {"width": 2}},
+                selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
+                hovertemplate=f"{words} by a person, %{{x:.4g}}<extra></extra>", showlegend=False,
+            )
+        )  # fmt: skip
 
 
 def _cut(bars: pd.DataFrame, line: float) -> pd.DataFrame:

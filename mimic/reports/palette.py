@@ -17,7 +17,7 @@ class Palette:
         reference: the reference model and what it says.
         right, wrong: given labels whose truth is known.
         neutral, faint: counts without a meaning of their own, and what lies outside a selection.
-        text, muted, grid: writing, secondary writing, and lines.
+        text, muted, grid, ground: writing, secondary writing, lines, and what lies behind all.
         ramp: from nothing to most, for densities.
     """
 
@@ -31,6 +31,7 @@ class Palette:
     text: str
     muted: str
     grid: str
+    ground: str
     ramp: tuple[str, ...]
 
 
@@ -45,6 +46,7 @@ LIGHT = Palette(
     text="#1C2130",
     muted="#5B6577",
     grid="#E4E8EF",
+    ground="#FFFFFF",
     ramp=("#FFFFFF", "#DCE3EE", "#A9B8D0", "#6F86AB", "#3C5480", "#1C2A4A"),
 )
 DARK = Palette(
@@ -58,6 +60,7 @@ DARK = Palette(
     text="#E8EBF2",
     muted="#A3ADBF",
     grid="#2A3242",
+    ground="#11141B",
     ramp=("#12161F", "#232E42", "#3B4E70", "#6480AE", "#9DB6DD", "#E3ECFA"),
 )
 

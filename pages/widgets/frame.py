@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from mimic.errors import MimicError
@@ -18,9 +19,11 @@ from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.reports import text
 from mimic.reports.palette import Palette, palette
+from mimic.workspace.decisions import overruling
 from mimic.workspace.filters import NamedFilter, list_filters
 from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.decided import decided_scores
 from mimic.workspace.queries.threshold import line_keeping
 from pages.widgets import state
 
@@ -150,6 +153,11 @@ def commands(workspace: Workspace) -> None:
         f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
         language="bash",
     )
+
+
+def decided(chosen: Chosen) -> pd.DataFrame:
+    """Where the samples that people decided about lie on the signal: a layer for its bars."""
+    return decided_scores(chosen.published, chosen.signal, overruling(chosen.workspace, chosen.dataset))
 
 
 def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:

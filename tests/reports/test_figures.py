@@ -170,3 +170,12 @@ def test_the_bar_that_the_line_cuts_is_split():
         below = [colour == LIGHT.dropped for colour in trace.marker.color]
         drawn = np.asarray(trace.width) > 0
         assert [end <= line for end in right[drawn]] == [b for b, d in zip(below, drawn, strict=True) if d]
+
+
+def test_peoples_decisions_and_a_note_at_the_line_are_drawn():
+    decided = pd.DataFrame({"action": ["keep", "drop", "relabel", "keep"], "score": [0.1, 0.2, 0.3, 0.4]})
+    figure = figures.histogram(bars(["all"]), LIGHT, "mimic", line=0.35, note="recall <b>", decided=decided)
+    marks = {trace.name: list(trace.x) for trace in figure.data if trace.yaxis == "y2"}
+    assert marks == {"kept": [0.1, 0.4], "dropped": [0.2], "relabelled": [0.3]}
+    (note,) = figure.layout.annotations
+    assert (note.text, note.x) == ("recall &lt;b&gt;", 0.35)
