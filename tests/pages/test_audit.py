@@ -4,12 +4,15 @@ import time
 
 import pytest
 
+from mimic.evaluation import verdicts
 from mimic.evaluation.audit import bad_bounds
+from mimic.filters.rules import read_rule
 from mimic.reports import text
 from mimic.workspace.audits import begin_audit, load_audit
 from mimic.workspace.decisions import Decisions, Subject
-from mimic.workspace.filters import save_filter
+from mimic.workspace.filters import load_filter, save_filter
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from tests.pages.conftest import metrics, words
 
 NAME = "synthetic-1500"
@@ -67,3 +70,37 @@ def test_what_the_verdicts_say(filtered, open_page):
     assert metrics(app)["Precision"] == f"{text.percent(low, 0)} – {text.percent(high, 0)}"
     assert "60 verdicts" in words(app)
     assert "more verdicts" in words(app)
+
+
+def test_a_rule_that_is_no_line_is_judged_by_what_it_drops_and_keeps(filtered, open_page):
+    low = {"kind": "share", "run": NAME, "signal": "margin", "side": "bottom", "best": {"share": 0.15}}
+    rule = {"kind": "minus", "of": RULE, "without": low}
+    save_filter(filtered, "both", NAME, rule, {"kept": 1, "dropped": 1, "not_scored": 1})
+    app = open_page(filtered, "audit", filter="both")
+    app.number_input(key="asked").set_value(60)
+    next(button for button in app.button if button.key == "draw").click()
+    app.run()
+    assert not app.exception
+    audit = load_audit(filtered, "both")
+    assert (audit.signal, audit.line) == (None, None)
+    assert [len(zone.samples) for zone in audit.zones] == [30, 30]
+    decisions = Decisions(filtered, filtered.dataset(NAME))
+    for zone, bad_ones in zip(audit.zones, (20, 3), strict=True):
+        for place, sample in enumerate(zone.samples):
+            action = "drop" if place < bad_ones else "keep"
+            decisions.record("ann", action, Subject(sample, "x", None, NAME, audit.source))
+    app = open_page(filtered, "audit", filter="both")
+    app.toggle(key="results").set_value(True).run()
+    assert not app.exception
+    dropped = audit.zones[0].size
+    low_bound, high = (int(bound) / dropped for bound in bad_bounds(20, 30, dropped, 0.05))
+    assert metrics(app)["Precision"] == f"{text.percent(low_bound, 0)} – {text.percent(high, 0)}"
+    more = begin_audit_again(filtered, 80)
+    for before, after in zip(audit.zones, more.zones, strict=True):
+        assert after.samples[: len(before.samples)] == before.samples
+
+
+def begin_audit_again(workspace, count):
+    """The same audit with more samples."""
+    rule = read_rule(load_filter(workspace, "both").rule)
+    return verdicts.begin(Dense(workspace, workspace.dataset(NAME)), "both", rule, count)

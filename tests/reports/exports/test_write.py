@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from mimic.errors import MimicError
+from mimic.filters.expression import parse
 from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports.exports import FORMATS, Options, Selection, export_bytes, write_export
+from mimic.reports.exports.load import load_filter
 
 
 def contents(path):
@@ -116,3 +119,26 @@ def test_a_download_is_the_file(pile, tmp_path):
 def test_exporting_needs_no_torch():
     code = "import mimic.reports.exports, mimic.reports.exports.registry, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_any_rule_leaves_with_its_expression(pile, tmp_path):
+    rule = parse("r:mimic@top60% - r:mimic@bottom50%")
+    selection = Selection(pile.rule.table, rule)
+    written = write_export(selection, tmp_path / "out.csv", "csv")
+    scores = pile.scores
+    scored = np.sort(scores[~np.isnan(scores)])[::-1]
+    line = scored[int(np.ceil(0.6 * scored.size - 1e-6)) - 1]
+    assert line < scored[int(np.ceil(0.5 * scored.size - 1e-6)) - 1]
+    kept = scores >= scored[int(np.ceil(0.5 * scored.size - 1e-6)) - 1]  # both lines hold, so the higher one does
+    loaded = load_filter(written.path)
+    assert loaded.kept.tolist() == (kept | np.isnan(scores)).tolist()
+    np.testing.assert_array_equal(loaded.scores, scores)  # of its first signal
+    facts = json.loads((tmp_path / "out.csv.json").read_text())
+    assert facts["expression"] == "r:mimic@top60% - r:mimic@bottom50%"
+    assert facts["rule"]["kind"] == "minus"
+    assert facts["reason"] == "mimic not in the top 60% or mimic in the bottom 50%"
+    assert facts["counts"]["not_scored"] == np.isnan(scores).sum()
+    strict = write_export(
+        Selection(pile.rule.table, parse("(r:mimic >= 0 & r:mimic@top90%)!")), tmp_path / "s.csv", "csv"
+    )
+    assert not load_filter(strict.path).kept[np.isnan(scores)].any()

@@ -73,3 +73,15 @@ def test_what_is_undone_comes_back(known, decisions):
         rest -= len(taken)
         assert rest > 0
     assert first[-1] in taken
+
+
+def test_a_listed_queue_goes_by_its_list_across_pages(known, decisions):
+    listed = np.random.default_rng(0).permutation(1000)[:230].astype(np.int32)
+    queue = Queue(known.published, "mimic", "highest", Where(), listed=listed)
+    order = []
+    while taken := queue.take(decisions, "ann", 20):
+        order += taken
+        for sample in taken:
+            decisions.record("ann", "keep", Subject(sample, f"Id/{sample}", None))
+    assert order == listed.tolist()
+    assert Queue(known.published, "mimic", "highest", Where(), listed=listed[:0]).take(decisions, "bob", 5) == []
