@@ -110,7 +110,11 @@ def _samples(root: Path, files: list[str], types: dict[str, pa.DataType], found:
                 found.add("samples without an image", f"{name}: {group.key}")
                 continue
             facts, captions = group.json, _captions(group)
-            own = _text(facts.get("uid")) or f"{PurePosixPath(name).with_suffix('')}/{group.key}"
+            own = (
+                _text(facts.get("uid"))
+                or _text(facts.get("id"))
+                or f"{PurePosixPath(name).with_suffix('')}/{group.key}"
+            )
             for place, caption in enumerate(captions):
                 yield Sample(
                     number,

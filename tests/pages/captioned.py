@@ -23,7 +23,7 @@ SIGNALS = ["mimic", "clip"]
 def build(workspace: Workspace) -> Run:
     """The caption sample, scored."""
     dataset, _ = import_dataset(workspace, SAMPLE, "captions")
-    run = _score(workspace, dataset, "captions-run")
+    run = score(workspace, dataset, "captions-run")
     rng = np.random.default_rng(0)
     (run.folder / FOLDER).mkdir()
     np.save(run.folder / FOLDER / "samples.npy", np.arange(dataset.size, dtype=np.int32))
@@ -43,10 +43,11 @@ def build_without_images(workspace: Workspace) -> Run:
     source = Source("metadata", Path("x"))
     columns = {"width": pa.int64()}
     dataset = create_dataset(workspace, "texts", samples, [], source, workspace.path, columns, task="captions")
-    return _score(workspace, dataset, "texts-run")
+    return score(workspace, dataset, "texts-run")
 
 
-def _score(workspace: Workspace, dataset: Dataset, name: str) -> Run:
+def score(workspace: Workspace, dataset: Dataset, name: str) -> Run:
+    """A published run of signals that see the data set's faults, more or less."""
     run = synthetic.begin(workspace, dataset, name, dataset.size, SIGNALS)
     rng = np.random.default_rng(1)
     wrong = np.array([bool(sample.fault) for sample in read_samples(dataset, 0, dataset.size)])

@@ -18,13 +18,15 @@ WITHOUT_SPLIT = "train"
 
 
 def write_hugging_face(job: Job, target: Path) -> None:
-    """Images by number; columns file_name, label, given_label, id, decision, score.
+    """Images by number; columns file_name, label, given_label, id, decision, score; of captions text, no labels.
 
     A missing text is an empty one: `datasets` refuses splits whose columns differ in type, and nulls alone have none.
     """
+    captions = job.selection.published.task == "captions"
+    told = ("id", "decision") if captions else ("label", "given_label", "id", "decision")
     splits: dict[str, TextIO] = {}
     with ExitStack() as files:
-        for row in job.selection.kept():
+        for row in job.selection.kept(further="caption" if captions else None):
             split = split_name(row["split"])
             ending = suffix(row["path"])
             if ending is None:
@@ -38,7 +40,7 @@ def write_hugging_face(job: Job, target: Path) -> None:
             if split not in splits:
                 splits[split] = files.enter_context((target / split / "metadata.jsonl").open("w", encoding="utf-8"))
             facts: dict[str, Any] = {"file_name": name, "score": row["score"]}
-            facts |= {key: row[key] or "" for key in ("label", "given_label", "id", "decision")}
+            facts |= {key: row[key] or "" for key in told} | ({"text": row["further"] or ""} if captions else {})
             splits[split].write(json.dumps(facts, ensure_ascii=False) + "\n")
     listed = "".join(f"  - split: {split}\n    path: {split}/**\n" for split in sorted(splits))
     card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{listed}---\n" if listed else ""

@@ -1,4 +1,7 @@
-"""Image files on their way into an export: found inside the root, given a harmless name, linked or copied."""
+"""Images on their way into an export: found inside the root, given a harmless name, linked or copied.
+
+An image that lies in a tar is always copied out of it: no link leads into a file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mimic.errors import MimicError
+from mimic.images import Place, is_there, locate
 from mimic.reports.exports.options import Images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
@@ -15,19 +19,22 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _A_FOLDER = 1000  # samples of the data set: directories with a million entries are slow everywhere
 
 
-def inside(root: Path, path: str) -> tuple[Path | None, str]:
-    """The file of a sample as an absolute path without links, and why there is none."""
-    file = (root / path).resolve()
+def inside(root: Path, path: str | None) -> tuple[Place | None, str]:
+    """Where a sample's image lies, its file as an absolute path without links; and why there is none."""
+    if path is None:
+        return None, "has no image"
+    found = locate(root, path)
+    file = found.file.resolve()
     if not file.is_relative_to(root.resolve()):
         return None, "path leads out of the data set's root"
-    if not file.is_file():
+    if not is_there(root, path):
         return None, "file is missing"
-    return file, ""
+    return Place(file, found.offset, found.size), ""
 
 
-def suffix(path: str, known: set[str] = SUFFIXES) -> str | None:
+def suffix(path: str | None, known: set[str] = SUFFIXES) -> str | None:
     """The image suffix of a path in lower case; None where it is not one of the known."""
-    found = PurePosixPath(path).suffix.lower()
+    found = PurePosixPath(path or "").suffix.lower()
     return found if found in known else None
 
 
@@ -36,7 +43,14 @@ def numbered(row: dict[str, Any], ending: str) -> str:
     return f"{row['sample'] // _A_FOLDER:06d}/{row['sample']:09d}{ending}"
 
 
-def place(file: Path, target: Path, how: Images) -> str:
+def read(image: Place) -> bytes:
+    """The bytes of an image that is there."""
+    with image.file.open("rb") as file:
+        file.seek(image.offset)
+        return file.read(-1 if image.size is None else image.size)
+
+
+def place(image: Place, target: Path, how: Images) -> str:
     """Put an image where it shall lie; why it could not be, else nothing.
 
     Raises:
@@ -44,16 +58,18 @@ def place(file: Path, target: Path, how: Images) -> str:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if how == "symlink":
-            target.symlink_to(file)
+        if image.size is not None:
+            target.write_bytes(read(image))
+        elif how == "symlink":
+            target.symlink_to(image.file)
         elif how == "hardlink":
-            os.link(file, target)
+            os.link(image.file, target)
         else:
-            shutil.copyfile(file, target)
+            shutil.copyfile(image.file, target)
     except OSError as error:
         if how == "hardlink" and error.errno == 18:  # EXDEV
             raise MimicError(
-                f"{file} is on another file system than the export, so it cannot be hard-linked: "
+                f"{image.file} is on another file system than the export, so it cannot be hard-linked: "
                 "use --images symlink or copy"
             ) from None
         return f"cannot be written ({error.strerror})"
@@ -62,5 +78,5 @@ def place(file: Path, target: Path, how: Images) -> str:
 
 def place_row(root: Path, row: dict[str, Any], target: Path, how: Images) -> str:
     """`inside` and `place` in one: why the sample's image could not be placed, else nothing."""
-    file, reason = inside(root, row["path"])
-    return reason if file is None else place(file, target, how)
+    image, reason = inside(root, row["path"])
+    return reason if image is None else place(image, target, how)

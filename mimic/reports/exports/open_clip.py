@@ -32,7 +32,9 @@ def write_open_clip(job: Job, target: Path) -> None:
             image, reason = inside(root, row["path"])
             if title is None:
                 reason = f"has no {column or 'label'}"
+            if image is not None and image.size is not None:
+                reason = "lies in a tar, where a table of files cannot lead: export it as webdataset"
             if image is None or reason:
                 job.failures.add(row["id"], reason)
                 continue
-            writer.writerow([str(image), title + " " if title in _MISSING else title])
+            writer.writerow([str(image.file), title + " " if title in _MISSING else title])

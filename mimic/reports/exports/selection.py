@@ -14,7 +14,7 @@ from mimic import __version__
 from mimic.errors import MimicError
 from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
-from mimic.workspace.queries import export
+from mimic.workspace.queries import export, given
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.dense import Dense
 
@@ -70,13 +70,14 @@ class Selection:
         return points.tolist(), (np.searchsorted(rising, points) / rising.size).tolist()
 
     def column(self, wanted: str | None, usual: tuple[str, ...]) -> str | None:
-        """The further column that was asked for, or the first that is there of the usual names, or None."""
-        if wanted is not None and wanted not in self.published.columns:
+        """The column that was asked for, or the first that is there of the usual names, or None."""
+        known = given.columns(self.published)
+        if wanted is not None and wanted not in known:
             raise MimicError(
                 f"data set {self.published.dataset} has no column {wanted!r}: "
-                f"it has {', '.join(self.published.columns) or 'no further ones'}"
+                f"it has {', '.join(known) or 'no further ones'}"
             )
-        return wanted or next((name for name in usual if name in self.published.columns), None)
+        return wanted or next((name for name in usual if name in known), None)
 
     def facts(self) -> dict[str, Any]:
         """What is written beside every export: nothing of it depends on when or where it is made."""

@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mimic.reports.exports.images import inside, suffix
+from mimic.images import Place
+from mimic.reports.exports.images import inside, read, suffix
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.selection import CAPTIONS
 
@@ -31,41 +32,37 @@ def write_webdataset(job: Job, target: Path) -> None:
     shard = 0
     while rows := list(islice(usable, job.options.shard_size)):
         with tarfile.open(target / f"{shard:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
-            for row, file, ending in rows:
-                _add_sample(archive, row, file, ending, codes)
+            for row, image, ending in rows:
+                _add_sample(archive, row, image, ending, codes)
         shard += 1
     job.notes.append(f"{shard:,} shards")
 
 
-def _usable(job: Job, column: str | None) -> Iterator[tuple[dict[str, Any], Path, str]]:
+def _usable(job: Job, column: str | None) -> Iterator[tuple[dict[str, Any], Place, str]]:
     root = job.selection.published.root
     for row in job.selection.kept(further=column):
-        file, reason = inside(root, row["path"])
+        image, reason = inside(root, row["path"])
         ending = suffix(row["path"])
         if ending is None:
-            reason = "file name has no image suffix"
-        if file is None or ending is None:
+            reason = reason or "file name has no image suffix"
+        if image is None or ending is None:
             job.failures.add(row["id"], reason)
             continue
-        yield row, file, ending
+        yield row, image, ending
 
 
-def _add_sample(archive: tarfile.TarFile, row: dict[str, Any], file: Path, ending: str, codes: dict[str, int]) -> None:
+def _add_sample(
+    archive: tarfile.TarFile, row: dict[str, Any], image: Place, ending: str, codes: dict[str, int]
+) -> None:
     key = f"{row['sample']:09d}"
     facts = {name: row[name] for name in ("id", "label", "given_label", "score", "decision")}
-    with file.open("rb") as image:
-        _add(archive, key + ending, image, file.stat().st_size)
     texts = {".json": json.dumps(facts, ensure_ascii=False)}
     if row["label"] in codes:
         texts[".cls"] = str(codes[row["label"]])
     if row.get("further") is not None:
         texts[".txt"] = row["further"]
-    for kind, text in sorted(texts.items()):
-        data = text.encode()
-        _add(archive, key + kind, io.BytesIO(data), len(data))
-
-
-def _add(archive: tarfile.TarFile, name: str, data: Any, size: int) -> None:
-    member = tarfile.TarInfo(name)  # time 0, no owner, mode 0644
-    member.size = size
-    archive.addfile(member, data)
+    members = [(ending, read(image)), *((kind, text.encode()) for kind, text in sorted(texts.items()))]
+    for kind, data in members:
+        member = tarfile.TarInfo(key + kind)  # time 0, no owner, mode 0644
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mimic.data import ABSTAIN, DROP
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
+from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, Tables, tables
 
 SPAN = 100_000
@@ -109,7 +110,7 @@ def export_rows(
 
     Args:
         published: a run of the data set, whose reference's best labels `predicted` asks for.
-        further: one further column of the data set, given as text in the column `further`.
+        further: one of `given.columns`, given as text in the column `further`.
         predicted: whether to give the reference's best label in the column `predicted`.
         span: sample numbers a table.
 
@@ -121,10 +122,8 @@ def export_rows(
     Raises:
         MimicError: the data set does not have the further column.
     """
-    if further is not None and further not in published.columns:
-        raise MimicError(
-            f"data set {published.dataset} has no column {further!r}: it has {', '.join(published.columns) or 'none'}"
-        )
+    if further is not None and further not in (known := given.columns(published)):
+        raise MimicError(f"data set {published.dataset} has no column {further!r}: it has {', '.join(known) or 'none'}")
     extra = f", s.{quoted(further)}::VARCHAR AS further" if further else ""
     extra += ", p.label AS predicted" if predicted else ""
     with tables(published) as t:

@@ -5,6 +5,7 @@ Each function gives SQL over a row of the table `samples`, which the query calls
 
 from __future__ import annotations
 
+from mimic.workspace.datasets import CAPTIONS
 from mimic.workspace.queries.connection import Published
 
 
@@ -21,6 +22,11 @@ def caption(published: Published) -> str:
 def fault(published: Published) -> str:
     """The kind of fault of a caption, "" for none; NULL where nobody knows, and in a data set of labels."""
     return "s.fault" if published.task == "captions" else "NULL::VARCHAR"
+
+
+def columns(published: Published) -> tuple[str, ...]:
+    """Columns that may be asked for beside those of every sample: the further ones, and a caption's own."""
+    return (*(CAPTIONS if published.task == "captions" else ()), *published.columns)
 
 
 def card(published: Published) -> str:

@@ -28,8 +28,8 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
     """Counts of a signal's scores, a row a bar and group.
 
     Args:
-        split: ``none``; ``class`` by given label; ``truth`` by whether the given label (or caption) is right, which beyond a size
-            counts a draw (see `rows.judged`).
+        split: ``none``; ``class`` by given label; ``truth`` by whether the label or caption is right, which beyond a
+            size counts a draw (see `rows.judged`).
         bars: at most so many, ≤ 200; by default what suits the number of samples.
 
     Returns:
