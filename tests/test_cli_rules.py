@@ -45,6 +45,7 @@ def test_a_rule_comes_from_json_or_is_the_runs_own(known, command, tmp_path):
     command("filter", "first", "--rule", "fine >= 0.5", "--name", "plain", "--replace")
     saved = known.workspace.filters_folder / "plain.json"
     assert "fine >= 0.5" in command("filter", "first", "--rule-file", saved, "--dry-run")[1]
+    assert "nothing is dropped" in command("filter", "first", "--rule", "mimic >= -1e9", "--dry-run")[1]
     taken_up = command("filter", "first", "--rule", "filter(plain) | mimic@top1%", "--dry-run")[1]
     assert "fine >= 0.5 | mimic@top1%" in taken_up
 

@@ -166,6 +166,9 @@ def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
 
 def _print_truth(found: Any, judge: str) -> None:
     wrong = found.wrong_dropped + found.wrong_kept
+    if not found.wrong_dropped + found.right_dropped:
+        console().print(f"by {judge}: nothing is dropped, and {wrong:,} are wrong")
+        return
     console().print(
         f"by {judge}: {found.precision:.1%} of the {found.wrong_dropped + found.right_dropped:,} dropped are wrong,"
         f" and {found.recall:.1%} of the {wrong:,} wrong ones are dropped"

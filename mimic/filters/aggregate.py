@@ -32,7 +32,12 @@ _MOST_COUNTED = 3**13  # codes that are counted rather than sorted
 
 def majority(votes: NDArray[np.int8]) -> Votes:
     """Keeps what at least as many voters keep as drop."""
-    return weighted(votes, np.ones(votes.shape[1]))
+    lead, known = np.zeros(len(votes), dtype=np.int16), np.zeros(len(votes), dtype=np.bool_)
+    for column in votes.T:
+        lead += column == KEEP
+        lead -= column == DROP
+        known |= column != ABSTAIN
+    return _answer(lead >= 0, known, f"dropped by most of {votes.shape[1]} voters")
 
 
 def weighted(votes: NDArray[np.int8], weights: Floats) -> Votes:
