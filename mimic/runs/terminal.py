@@ -63,8 +63,10 @@ class ProgressDisplay:
         """Show a new state."""
         now = time.monotonic()
         if self._began is None:
-            self._began = self._said = now
+            self._said = now
             self._console.print(_beginning(state))
+        if self._began is None or state.done == state.resumed:
+            self._began = now  # what comes before the first of them says nothing about the rate
         line = _line(state, now - self._began)
         if self._live:
             self._live.update(self._task, completed=state.done, total=state.total, description=line)

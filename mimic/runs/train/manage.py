@@ -105,7 +105,7 @@ class Training:
         self._steps = self._epoch_steps * self._config.epochs
         self._start = self._began = self._saved = self._told = time.monotonic()
         self._done = self._unread = 0  # visits
-        self._resumed: int | None = None  # visits that earlier attempts have made
+        self._resumed = 0  # visits that earlier attempts have made
         self._last: dict[str, Any] = {}  # the curve's newest point
 
     def go(self) -> None:
@@ -119,7 +119,10 @@ class Training:
         if saved is not None:
             self.seconds = saved["seconds"]
             self._train.reasons.update(saved["reasons"])
-        for name, place in zip(self._config.arms, range(len(self._config.arms)), strict=True):
+        self._done = self._resumed = self._kept(saved)
+        self._read_images()
+        self._start = self._began = time.monotonic()
+        for place, name in enumerate(self._config.arms):
             if not self._model(name).exists():
                 self._begin(name, place, saved if saved is not None and saved["arm"] == name else None)
 
@@ -136,10 +139,8 @@ class Training:
                 arm.reweight.load_state_dict(arm.reweight.state_dict())  # visits of an attempt without a checkpoint go
             self._forget_after(name, arm.step)
             self._done = place * len(self._train) * config.epochs + self._visits(arm.step)
-            self._resumed = self._done if self._resumed is None else self._resumed
             self._last = {}
             self._tell(arm, force=True)
-            self._read_images()
             try:
                 self._epochs(arm)
             finally:
@@ -210,26 +211,41 @@ class Training:
     def _tell(self, arm: Arm, force: bool = False, kept: bool = False) -> None:
         total = self._run.facts["visits"]
         note = _words(self._config, arm, self._epoch_steps, self._last)
-        self._on_progress(Progress(self._run.id, self._done, total, self._resumed or 0, self._unread, "visits", note))
+        self._on_progress(Progress(self._run.id, self._done, total, self._resumed, self._unread, "visits", note))
         now = time.monotonic()
         if force or now - self._told > _TOLD_SECONDS:
             self._told = now
             file = self._run.folder / "progress.json"
             before = read_json(file)["kept"] if file.exists() else 0
-            rate = (self._done - (self._resumed or 0)) / max(now - self._start, 1e-9)
+            rate = (self._done - self._resumed) / max(now - self._start, 1e-9)
             keeps = self._done if kept else before
             write_json(file, {"done": self._done, "kept": keeps, "rate": rate, "note": note})
 
     def _read_images(self) -> None:
-        self._train.keep()
-        for examples in self._prepared.held.values():
-            examples.keep()
+        total = self._run.facts["visits"]
+        for examples in (self._train, *self._prepared.held.values()):
+            size = f"{len(examples):,}"
+
+            def told(done: int, size: str = size) -> None:
+                note = f"reading images: {done:,} of {size}"
+                self._on_progress(Progress(self._run.id, self._done, total, self._resumed, 0, "visits", note))
+                if self._stopping():
+                    raise KeyboardInterrupt
+
+            examples.keep(told)
         if len(self._train) and len(self._train.reasons) >= self._run.size:
             number, reason = next(iter(self._train.reasons.items()))
             raise MimicError(
                 f"no image of data set {self._prepared.dataset.name!r} can be read (sample {number}: {reason}): if "
                 f"they have moved, run `mimic relocate {self._prepared.dataset.name} --root FOLDER`"
             )
+
+    def _kept(self, saved: Mapping[str, Any] | None) -> int:
+        """Visits of finished arms and of the checkpoint."""
+        whole = len(self._train) * self._config.epochs
+        finished = [name for name in self._config.arms if self._model(name).exists()]
+        begun = saved is not None and saved["arm"] not in finished
+        return len(finished) * whole + (self._visits(saved["state"]["step"]) if saved is not None and begun else 0)
 
     def _visits(self, step: int) -> int:
         epochs, rest = divmod(step, self._epoch_steps)
