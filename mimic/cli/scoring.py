@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +62,7 @@ def score(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each that share a CPU's cores.")] = 1,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Score a data set. The same command again resumes an interrupted run, and finds a finished one."""
@@ -90,16 +92,19 @@ def score(
         head=head,
         preprocess=json_file(preprocess) if preprocess else None,
     )
-    print_summary(scored(place, config, device, threads))
+    print_summary(scored(place, config, device, threads, processes))
 
 
-def scored(workspace: Workspace, config: Any, device: str, threads: int | None) -> Run:
+def scored(workspace: Workspace, config: Any, device: str, threads: int | None, processes: int = 1) -> Run:
     """The published run of a configuration, with progress on stderr."""
-    from mimic.runs import manager
+    from mimic.runs import forked, local, manager
+    from mimic.runs.loading import decoding_threads
     from mimic.runs.terminal import ProgressDisplay
 
+    execute = local.execute if processes == 1 else partial(forked.execute, processes=processes)
+    threads = threads or max(decoding_threads() // processes, 1)
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        run = manager.score(workspace, config, device, threads, on_progress=display)
+        run = manager.score(workspace, config, device, threads, execute, on_progress=display)
     if display.silent:
         console(stderr=True).print(f"run {run.id} was there already: nothing was scored again")
     return run

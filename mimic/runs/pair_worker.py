@@ -72,7 +72,8 @@ class PairWorker(Worker):
                 pieces += self._embed(decoded, inputs, reasons)
                 yield Step(len(decoded.piece.keys), len(decoded.reasons))
             rows = self._judged(shard, numbers, pieces, reasons)
-            write_part(self.run, shard, part_table([rows], self.run.signals), time.monotonic() - began)
+            seconds = (time.monotonic() - began) / self.beside
+            write_part(self.run, shard, part_table([rows], self.run.signals), seconds)
 
     def _pieces(self, shard: Shard, inputs: Inputs, reasons: dict[int, str]) -> Iterator[Piece]:
         """Batches of a shard's pairs that have a text; a piece's labels are their rows in the shard."""

@@ -35,7 +35,13 @@ class Step:
 
 
 class Worker(ABC):
-    """Scores shards of a run, one after the other."""
+    """Scores shards of a run, one after the other.
+
+    Attributes:
+        beside: how many workers share the run at the same time, this one included: a shard took its share of the time.
+    """
+
+    beside = 1
 
     @abstractmethod
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
@@ -66,7 +72,8 @@ class LabelWorker(Worker):
             rows.append(self._score(decoded))
             if decoded.piece.ends:
                 now = time.monotonic()
-                write_part(self.run, decoded.piece.shard, part_table(rows, self.run.signals), now - began)
+                seconds = (now - began) / self.beside
+                write_part(self.run, decoded.piece.shard, part_table(rows, self.run.signals), seconds)
                 rows, began = [], now
             yield Step(len(decoded.piece.keys), len(decoded.reasons))
 
