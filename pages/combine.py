@@ -63,7 +63,7 @@ def save() -> None:
     name = st.session_state[state.key("name")].strip()
     counts = ruling.outcome(rule, table).counts
     replace = st.session_state.get(state.key("replace"), False)
-    save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(), counts, replace=replace)
+    save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(mode="json"), counts, replace=replace)
     st.toast(f"Saved as {text.markdown(name)}: {text.count(counts['kept'])} kept.", icon=":material/check:")
 
 
@@ -183,7 +183,7 @@ with st.expander("As JSON, as a command, and those who have a say"):
     with other:
         st.code(
             f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{frame.where(chosen.workspace)}",
-            language="bash",
+            language=None,
             wrap_lines=True,
         )
         if st.toggle("Who says what", key="voters"):

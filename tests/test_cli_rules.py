@@ -32,6 +32,9 @@ def test_a_rule_is_made_from_an_expression(known, command):
     code, _, said = command("filter", "first", "--rule", "mimic@top60%", "--name", "both")
     assert (code, said.count("\n")) == (2, 1)
     assert command("filter", "first", "--rule", "mimic@top60%", "--name", "both", "--replace")[0] == 0
+    for _ in range(2):  # the same again is the same filter
+        vote = "majority(mimic@top60%, fine@mixture, second:fine@mixture)"
+        assert command("filter", "first", "--rule", vote, "--name", "vote")[0] == 0
 
 
 def test_a_rule_comes_from_json_or_is_the_runs_own(known, command, tmp_path):

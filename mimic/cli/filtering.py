@@ -150,7 +150,9 @@ def filter_(
     if dry_run:
         say("\nnothing was saved (--dry-run)")
         return
-    saved = save_filter(place, name or run, table.dataset.name, chosen.model_dump(), found.counts, replace=replace)
+    saved = save_filter(
+        place, name or run, table.dataset.name, chosen.model_dump(mode="json"), found.counts, replace=replace
+    )
     say(f"\nsaved       {saved.name}: mimic export {saved.name} --format parquet --out kept.parquet")
 
 

@@ -84,7 +84,7 @@ class Selection:
         return {
             "dataset": self.published.dataset,
             "run": self.published.run,
-            "rule": self.rule.model_dump(),
+            "rule": self.rule.model_dump(mode="json"),
             "expression": expression(self.rule),
             "reason": self.rule.votes(self.table).reason,
             "decisions": "none" if self.decided is None else f"{self.decided.num_rows} overrule the rule",
