@@ -24,9 +24,10 @@ from torch import Tensor
 from benchmarks.backbone import features
 from mimic.images import image_bytes, read_image
 from mimic.sources.open import open_source
-from sample_data.make_captions import JUNK_KINDS, Pair, draw, junk_caption
+from sample_data.make_captions import JUDGED, JUNK_KINDS, TEST, Pair, draw, junk_caption
 
 COMPONENTS = 128  # of each side's features
+LEAST = JUDGED + TEST + 200
 _PIXELS = 128
 _SIDE = 64
 
@@ -36,7 +37,8 @@ class Sides:
     """One draw of pairs for judging, testing and a reference, as features.
 
     Attributes:
-        images, texts: side → (N, D) float32; sides ``judged`` (spoilt), ``test`` and ``reference`` (true).
+        images, texts: side → (N, D) float32; sides ``judged`` (spoilt), and of true pairs ``kin`` (of the judged
+            families), ``test`` and ``reference`` (of other families).
         captions: the judged ones, as given.
         faults: (N,) of the judged ones; "" where the caption is true.
         sizes: (N, 2) width and height of the judged images.
@@ -120,7 +122,7 @@ def components(fitted_on: NDArray[np.float32], count: int = COMPONENTS) -> tuple
     return torch.from_numpy(mean), torch.from_numpy((damped / scale[:, None]).astype(np.float32))
 
 
-def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0.2) -> Sides:
+def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0.2, kin: int = 0) -> Sides:
     """A draw: families for judging, testing and a reference; a share of the judged captions spoilt.
 
     Args:
@@ -128,10 +130,13 @@ def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0
         embedder: of their features.
         seed: of families and faults.
         wrong: share of the judged captions that become wrong, half of them swapped.
+        kin: how many of the judged pairs are held out instead, unspoilt.
     """
     drawn = draw(pairs, seed)
-    places = {"judged": drawn.judged, "test": drawn.test, "reference": drawn.reference}
-    captions, faults = spoilt([pairs[i] for i in drawn.judged], seed, wrong)
+    order = np.random.default_rng([seed, 2]).permutation(drawn.judged) if kin else drawn.judged
+    judged = np.sort(order[kin:])
+    places = {"judged": judged, "kin": order[:kin], "test": drawn.test, "reference": drawn.reference}
+    captions, faults = spoilt([pairs[i] for i in judged], seed, wrong)
     images, texts = embedder.images(pairs), embedder.texts([pair.caption for pair in pairs])
     words = {side: texts[rows] for side, rows in places.items()} | {"judged": embedder.texts(captions)}
     look, read = components(images[drawn.reference]), components(texts[drawn.reference])
@@ -140,7 +145,7 @@ def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0
         {side: (torch.from_numpy(each) - read[0]) @ read[1] for side, each in words.items()},
         captions,
         faults,
-        np.array([pairs[i].image.size for i in drawn.judged]),
+        np.array([pairs[i].image.size for i in judged]),
     )
 
 
@@ -174,4 +179,8 @@ def folder_pairs(folder: Path, most: int = 5_000) -> list[Pair]:
         seen.add(sample.path)
         image = read_image(image_bytes(listing.root, sample.path)).convert("RGB")
         pairs.append(Pair(sample.id, image, sample.caption, "", len(pairs)))
+    if len(pairs) < LEAST:
+        raise SystemExit(
+            f"{folder} has {len(pairs)} captioned images: {LEAST} are needed to judge, test and learn from"
+        )
     return pairs

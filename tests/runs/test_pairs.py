@@ -13,18 +13,27 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from mimic.errors import MimicError
+from mimic.images import image_bytes, read_image
 from mimic.losses import Clip
+from mimic.models.build import build_model
+from mimic.models.checkpoint import load_checkpoint, save_checkpoint
 from mimic.models.direction import Direction
 from mimic.runs import manager, pair_worker
+from mimic.runs.config import ScoreConfig
 from mimic.runs.embeddings import read_embeddings
 from mimic.runs.further import add_signals, possible
+from mimic.runs.importing import import_dataset
 from mimic.runs.pair_worker import Draws, dealt, shard_size
 from mimic.runs.train import manage
 from mimic.runs.train.config import TrainConfig
 from mimic.scores import DRAW_ERROR, FURTHER_PAIR_SIGNALS
 from mimic.scores.captions import neighbour_agreement, specificity
+from mimic.scores.scorer import BatchScores
+from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run, Workspace
 from tests.runs.captioned import SWAPPED, Captioned, N, make
+
+SHARDS = Path(__file__).resolve().parents[2] / "sample_data" / "captions"
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +186,44 @@ def test_training(workspace: Workspace, pairs: Captioned) -> None:
     assert roc_auc_score(means["sample"] < SWAPPED, -means["mimic_mean"]) > 0.75
 
 
+def test_pixels_and_tokens_of_open_clip(tmp_path: Path) -> None:
+    """The same numbers as the library's own preprocessing and tokenizer give."""
+    open_clip = pytest.importorskip("open_clip")
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "tiny-pairs.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    for seed, name in enumerate(("start", "reference")):
+        torch.manual_seed(seed)
+        state = build_model("open_clip:tiny-pairs", 0).module.state_dict()
+        save_checkpoint(tmp_path / f"{name}.safetensors", state)
+    workspace = Workspace(tmp_path / "workspace")
+    dataset = import_dataset(workspace, SHARDS, "emoji")[0]
+    files = {name: str(tmp_path / f"{name}.safetensors") for name in ("start", "reference")}
+    asked = {
+        "dataset": "emoji",
+        "model": "open_clip:tiny-pairs",
+        "loss": "clip",
+        "limit": 12,
+        "batch_size": 4,
+        "draws": 2,
+    }
+    run = manager.score(workspace, ScoreConfig.checked(**asked, **files))
+    got = scores(run)
+    assert run.counts == {"scored": 12, "not_scored": 0}
+    reference, _, transform = open_clip.create_model_and_transforms("tiny-pairs")
+    reference.load_state_dict(load_checkpoint(files["reference"]).tensors)
+    inputs = read_inputs(dataset, got["sample"].to_numpy().astype(np.int32))
+    images = torch.stack([transform(read_image(image_bytes(dataset.root, path))) for path in inputs.paths])
+    with torch.no_grad():
+        image, text, _ = reference.eval()(images, open_clip.get_tokenizer("tiny-pairs")(inputs.captions))
+    np.testing.assert_allclose(got["clip"], (image * text).sum(1), atol=1e-5)
+    assert run.facts["model"]["preprocess"]["size"] == [32, 32]
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -211,15 +258,10 @@ def test_every_pair_is_dealt_once_a_draw(count: int, size: int) -> None:
 
 
 def test_agreement_needs_half_of_the_draws() -> None:
-    class Scores:
-        signals = {"mimic": torch.zeros(2)}
-        start_agrees = torch.tensor([False, False])
-
-        def __init__(self, agrees):
-            self.reference_agrees = torch.tensor(agrees)
-
+    never, none = torch.tensor([False, False]), torch.full((2, 3), -1)
     draws = Draws(2)
     for agrees in ([True, False], [True, True], [False, False]):
-        draws.add(np.array([0, 1]), Scores(agrees))
+        scored = BatchScores({"mimic": torch.zeros(2)}, none, none.float(), torch.tensor(agrees), never, (None, None))
+        draws.add(np.array([0, 1]), scored)
     assert draws.reference_agrees.tolist() == [True, False]
     assert json.dumps(pair_worker.dependence(Run(Path("r"), {"signals": []}))) == "{}"
