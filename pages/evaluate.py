@@ -5,6 +5,7 @@ import shlex
 import pandas as pd
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.evaluation import bands
 from mimic.evaluation.evidence import sources
 from mimic.evaluation.retraining import best
@@ -36,7 +37,8 @@ def download(table: pd.DataFrame, name: str) -> None:
 evaluated.advice_box(chosen)
 
 # --- does it find the wrong labels? ---------------------------------------------------------------------------------
-st.subheader("Does it find the wrong labels?", anchor=False)
+noun = NOUN[chosen.published.task]
+st.subheader(f"Does it find the wrong {noun}s?", anchor=False)
 asked = sources(workspace, dataset)
 if asked:
     left, middle, right = st.columns([1.2, 2.4, 2], vertical_alignment="bottom")
@@ -94,7 +96,7 @@ if asked:
     download(table, "detection")
 else:
     st.info(
-        "Nobody has said of any label whether it is right: review some samples, or audit a filter.",
+        f"Nobody has said of any {noun} whether it is right: review some samples, or audit a filter.",
         icon=":material/info:",
     )
 
@@ -127,7 +129,7 @@ if tried:
     download(results, "retraining")
 else:
     st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped:")
-st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language="bash")
+st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
 st.subheader("How good is the data?", anchor=False)
@@ -162,11 +164,11 @@ options = ["data set", *(["class"] if own.fit is not None else []), *(published.
 with chart.container(border=True):
     by = st.selectbox("By", options, key=state.one_of("by", options), format_func=lambda name: text.plain(name, 40))
     parts = rows if by == "data set" else own.by_class() if by == "class" else own.by_column(by)
-    draw(evaluate_figures.shares(parts, colours), "quality", f"Estimated share of right labels by {by}")
+    draw(evaluate_figures.shares(parts, colours), "quality", f"Estimated share of right {noun}s by {by}")
     if len(parts) > evaluate_figures.MOST_PARTS:
         st.caption(f"The worst {evaluate_figures.MOST_PARTS} of {text.count(len(parts))}; the download has all.")
     download(parts, "quality")
-st.code(f"mimic report {chosen.run.id} --out report.html{where}", language="bash")
+st.code(f"mimic report {chosen.run.id} --out report.html{where}", language=None)
 state.leave(
     "evaluate",
     chosen.address

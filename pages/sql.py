@@ -21,7 +21,7 @@ st.caption(
 state.text("q", FIRST)
 statement = st.text_area("Statement", key=state.key("q"), height=140, max_chars=20_000)
 asked = (published, statement)  # an answer is shown for as long as it belongs to what stands in the box
-if st.button("Run", icon=":material/play_arrow:", type="primary", shortcut="Ctrl+Enter", key="run"):
+if st.button("Run", icon=":material/play_arrow:", shortcut="Ctrl+Enter", key="run"):
     st.session_state.pop("sql answer", None)
     with frame.sentences(), st.spinner("Running …"):
         st.session_state["sql answer"] = (asked, ask(published, statement))

@@ -114,7 +114,7 @@ if not runs:
     name = chosen.dataset.name if chosen else "NAME"
     st.code(
         f"mimic train {name} --model MODEL --reference reference.safetensors --compare uniform{frame.where(workspace)}",
-        language="bash",
+        language=None,
     )
     state.leave("train", carried)
     st.stop()

@@ -146,12 +146,12 @@ def commands(workspace: Workspace) -> None:
     """Commands that import and score, to copy; they name this workspace."""
     place = where(workspace)
     st.markdown("**Try it on the sample data** (from a clone of the repository)")
-    st.code(f"mimic demo{place}", language="bash")
+    st.code(f"mimic demo{place}", language=None)
     st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")
     st.code(
         f"mimic import PATH --dataset NAME{place}\n"
         f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
-        language="bash",
+        language=None,
     )
 
 
