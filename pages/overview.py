@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.reports import figures, text
 from mimic.runs import launch
 from mimic.workspace.layout import Run
@@ -11,7 +12,7 @@ from mimic.workspace.queries.progress import progress, running_histogram
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
 from mimic.workspace.removal import needed_by, remove_run
-from pages.widgets import frame, remembered, state
+from pages.widgets import evaluated, frame, remembered, state
 
 VERDICTS = {
     "Good": ("green", "check_circle"),
@@ -170,6 +171,8 @@ cards[2].metric(
 cards[3].metric("Not scored", text.count(published.not_scored), border=True)
 cards[4].metric("Took", text.duration(run.facts.get("seconds")), border=True)
 
+evaluated.advice_soon(chosen)
+noun = NOUN[published.task]
 left, right = st.columns(2, gap="small")
 with left.container(border=True, height="stretch"):
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -210,19 +213,19 @@ with left.container(border=True, height="stretch"):
         spread(170)
 with right.container(border=True, height="stretch"):
     if ranked:
-        st.markdown("**Which signal finds the wrong labels?**")
+        st.markdown(f"**Which signal finds the wrong {noun}s?**")
         ranking, ahead, sentence = remembered.detection(published)
         (st.warning if ahead else st.markdown)(text.markdown(sentence, 400))
         st.plotly_chart(
             figures.detection(ranking, colours, published.main),
             config=figures.CONFIG,
             key=f"detection {run.id}",
-            alt="AUROC of each signal at finding wrong labels",
+            alt=f"AUROC of each signal at finding wrong {noun}s",
         )
         drawn = f" (drawn from {text.count(known.drawn_from)})" if known.drawn_from else ""
         best = f" The best {figures.DETECTED} of {len(ranking)} signals; the table below has all."
         st.caption(
-            f"Against the true labels of {text.count(known.wrong.size)} samples{drawn}, "
+            f"Against what is known of {text.count(known.wrong.size)} samples{drawn}, "
             f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."
             + (best if len(ranking) > figures.DETECTED else "")
         )
@@ -231,12 +234,15 @@ with right.container(border=True, height="stretch"):
     else:
         spread(280)
         if known is None:
-            st.caption("The data set has no column `truth`, so nothing here says which signal finds wrong labels best.")
+            st.caption(
+                f"The data set has no column `{'fault' if noun == 'caption' else 'truth'}`, "
+                f"so nothing here says which signal finds wrong {noun}s best."
+            )
         else:
             st.caption(
                 f"The truth is known of {text.count(known.wrong.size)} samples and "
-                f"{'every' if known.wrong.any() else 'no'} label among them is wrong, "
-                "so nothing here says which signal finds wrong labels best."
+                f"{'every' if known.wrong.any() else 'no'} {noun} among them is wrong, "
+                f"so nothing here says which signal finds wrong {noun}s best."
             )
 
 st.subheader("Signals", anchor=False)
@@ -265,7 +271,7 @@ st.dataframe(
         **{
             name: st.column_config.NumberColumn(name, format="%.4g") for name in ("Mean", "Median", "Lowest", "Highest")
         },
-        "AUROC": st.column_config.NumberColumn("AUROC", format="%.3f", help="Of finding wrong labels; 0.5 is chance"),
+        "AUROC": st.column_config.NumberColumn("AUROC", format="%.3f", help=f"Of finding wrong {noun}s; 0.5 is chance"),
         "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f%%"),
         "Meaning": st.column_config.TextColumn("Meaning", width="large"),
     },

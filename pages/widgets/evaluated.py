@@ -80,3 +80,24 @@ def advice_box(chosen: frame.Chosen) -> None:
         st.markdown(text.markdown(given.paragraph, 2000))
         pages = dict.fromkeys(sentence.source for sentence in given.sentences)
         st.caption(f"The numbers are on: {', '.join(pages)}.")
+
+
+def advice_soon(chosen: frame.Chosen) -> None:
+    """`advice_box` once it is worked out; the page need not wait for it."""
+    done = f"advised {chosen.run.id} {verdicts(chosen.workspace, chosen.dataset)}"
+    if st.session_state.get(done):
+        advice_box(chosen)
+        return
+
+    @st.fragment(run_every=0.5)
+    def work_out() -> None:
+        if st.session_state.get(done) is None:
+            st.session_state[done] = False  # the page is drawn first
+            st.caption("Advice is being worked out …")
+            return
+        with frame.sentences():
+            advice(chosen)
+            st.session_state[done] = True
+            st.rerun()
+
+    work_out()

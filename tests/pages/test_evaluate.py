@@ -71,3 +71,13 @@ def test_a_retraining_is_shown_as_far_as_it_is(copy, open_page):
     assert made.state == "interrupted"
     assert "No budget beats keeping everything" in words(app).replace("\\", "")
     assert app.multiselect(key="state: retrained").options == ["mimic"]
+
+
+def test_the_overview_gives_the_same_advice_once_it_is_worked_out(published, open_page):
+    app = open_page(published, "overview", run=RUN)
+    assert "Advice is being worked out" in words(app)
+    app.run()
+    run = published.run(RUN)
+    given = advise(evidence_of(published, run, Published.of(run, published.dataset(run.dataset))))
+    said = words(app.run()).replace("\\", "").replace("\u2060", "")
+    assert given.sentences[0].text in said
