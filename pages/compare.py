@@ -100,14 +100,15 @@ cards[1].metric(
 )
 cards[2].metric(
     "Rank correlation",
-    text.score(alike.spearman),
-    delta=f"on {text.count(alike.pairs.a.size)} of {text.count(alike.pairs.shared)} samples",
+    text.score(alike.spearman) if alike else "–",
+    delta=f"on {text.count(alike.pairs.a.size)} of {text.count(alike.pairs.shared)} samples" if alike else None,
     delta_color="off",
     delta_arrow="off",
     border=True,
     height="stretch",
-    help=f"Spearman's ρ over all scores, whatever the budget; Kendall's τ is {text.score(alike.kendall, 3)}. "
-    "Of a filter over several signals: of the score it goes by.",
+    help=f"Spearman's ρ over all scores, whatever the budget; Kendall's τ is {text.score(alike.kendall, 3)}"
+    if alike
+    else "A filter that combines several rules goes by their votes: it has no score to be ranked by",
 )
 cards[3].metric(
     "Not compared",
@@ -120,12 +121,17 @@ cards[3].metric(
 left, right = st.columns([3, 2], gap="large")
 lines = [drawn[1] if drawn else None for drawn in (rule.line(table) for rule in rules[:2])]
 with left:
-    st.plotly_chart(
-        figures.density(density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1])),
-        config=CONFIG,
-        key=f"density {a} {b}",
-        alt=f"Where samples lie on {called(a)} and {called(b)}",
-    )
+    if alike:
+        st.plotly_chart(
+            figures.density(density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1])),
+            config=CONFIG,
+            key=f"density {a} {b}",
+            alt=f"Where samples lie on {called(a)} and {called(b)}",
+        )
+    else:
+        for letter, name, rule in zip("AB", (a, b), rules, strict=False):
+            st.markdown(f"**{letter}: {text.markdown(called(name))}** keeps {text.markdown(rule.words, 400)}.")
+        st.caption("A filter that combines several rules goes by their votes, so there are no scores to draw.")
 with right:
     st.markdown("**Agreement** :small[at this budget]")
     for row in (CELLS[:2], CELLS[2:]):
@@ -166,17 +172,18 @@ if also:
         f"{text.count(nobody)} samples that nobody drops are left out, and so is what somebody has no score for."
         + (f" The {figures.LARGEST} most frequent of {len(everyone)}." if len(everyone) > figures.LARGEST + 1 else "")
     )
-left, right = st.columns([2, 3], gap="large")
+left, right = st.columns([2, 3], gap="large") if alike else (st.container(), st.container())
 with left:
-    st.markdown("**At every budget** :small[A and B]")
-    same = keep / alike.pairs.shared if a in columns and b in columns else None
-    st.plotly_chart(
-        figures.overlap(alike.overlaps, colours, same),
-        config=CONFIG,
-        key=f"overlap {a} {b}",
-        alt="Overlap of what A and B drop at every budget, beside chance",
-    )
-    if alike.pairs.a.size < alike.pairs.shared:
+    if alike:
+        st.markdown("**At every budget** :small[A and B]")
+        same = keep / alike.pairs.shared if a in columns and b in columns else None
+        st.plotly_chart(
+            figures.overlap(alike.overlaps, colours, same),
+            config=CONFIG,
+            key=f"overlap {a} {b}",
+            alt="Overlap of what A and B drop at every budget, beside chance",
+        )
+    if alike and alike.pairs.a.size < alike.pairs.shared:
         st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
 with right:
     by_class = crossing.by_class(dataset.classes)
@@ -230,6 +237,7 @@ drawn = examples(votes[0], votes[1], table.inside(rules[0].runs | rules[1].runs)
 every = [sample for samples in drawn.values() for sample in samples]
 cards = rows_of(chosen.published, every)
 cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
+shown_scores = {key: key.upper() for key, rule in zip("ab", rules, strict=False) if ruling.has_score(rule)} or {"a": ""}
 for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
     for column, cell in zip(st.columns(2, gap="large"), row, strict=True):
         with column:
@@ -241,7 +249,7 @@ for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
                 colours,
                 key=f"cell {cell}",
                 name=f"Samples that {cell}",
-                scores={"a": "A", "b": "B"},
+                scores=shown_scores,
                 edge=[getattr(colours, decision) for decision in decisions],
                 tile=104,
                 empty="No sample.",

@@ -109,8 +109,9 @@ def _print_two(members: list[Any], rules: list[Any], table: Any, truth: Any, fou
     say, chosen = console().print, found.agreement(0, 1)
     say(f"compared    {chosen.compared:,} samples; {chosen.left_out:,} that A or B has no score for")
     alike = ruling.likeness(rules[0], rules[1], table)
-    drawn = f" on {alike.pairs.a.size:,} of them" if alike.pairs.a.size < alike.pairs.shared else ""
-    say(f"ranks       Spearman {alike.spearman:.3f}, Kendall {alike.kendall:.3f}{drawn}")
+    if alike is not None:
+        drawn = f" on {alike.pairs.a.size:,} of them" if alike.pairs.a.size < alike.pairs.shared else ""
+        say(f"ranks       Spearman {alike.spearman:.3f}, Kendall {alike.kendall:.3f}{drawn}")
     rows: list[dict[str, Any]] = [{"cell": cell, "samples": count} for cell, count in chosen.counts.items()]
     if any(chosen.known.values()):
         rows = [row | {"wrong": chosen.wrong[row["cell"]], "known": chosen.known[row["cell"]]} for row in rows]

@@ -20,7 +20,7 @@ from mimic.filters.expression import Scope, expression
 from mimic.filters.mean_rules import Draw, MeanRule, VisitsRule
 from mimic.filters.rule import Column, Rule
 from mimic.filters.rules import MinusRule, read_rule
-from mimic.filters.signal_rules import Best, ShareRule, SplitRule
+from mimic.filters.signal_rules import Best, OfSignal, ShareRule, SplitRule
 from mimic.workspace.filters import load_filter
 from mimic.workspace.queries.compare import Crossing, Pairs, cross, overlaps, pairs
 from mimic.workspace.queries.dense import Dense, Truth
@@ -127,12 +127,17 @@ class Likeness:
     overlaps: pd.DataFrame
 
 
-def likeness(a: Rule, b: Rule, table: Dense) -> Likeness:
+def likeness(a: Rule, b: Rule, table: Dense) -> Likeness | None:
     """How alike the scores are that two rules go by; remembered, whatever their lines.
+
+    Returns:
+        None where a rule goes by no score of its own (`has_score`).
 
     Raises:
         MimicError: no sample has both scores.
     """
+    if not (has_score(a) and has_score(b)):
+        return None
 
     def make() -> Likeness:
         of = pairs(a.score(table), b.score(table))
@@ -140,6 +145,13 @@ def likeness(a: Rule, b: Rule, table: Dense) -> Likeness:
         return Likeness(of, *found, overlaps(of))
 
     return table.remembered(a.runs | b.runs, ("likeness", scored_by(a), scored_by(b)), make)
+
+
+def has_score(rule: Rule) -> bool:
+    """Whether a rule goes by one score: what combines several rules goes by their votes."""
+    if isinstance(rule, VisitsRule):
+        return rule.mean is not None
+    return isinstance(rule, (OfSignal, MeanRule))
 
 
 def scored_by(rule: Rule) -> str:

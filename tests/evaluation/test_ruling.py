@@ -80,6 +80,7 @@ def test_crossing_and_likeness_go_by_the_rules(known, table):
     assert alike is ruling.likeness(rule(table, "mimic@top10%"), b, table)  # whatever the budget
     other = ruling.likeness(rule(table, "mean(mimic, fine)@top10%"), b, table)
     assert other.spearman != alike.spearman
+    assert ruling.likeness(rule(table, "mimic@top5% - fine@bottom5%"), b, table) is None
 
 
 def test_a_training_run_is_cut_at_a_mean_of_nothing(trained):

@@ -78,6 +78,7 @@ def test_named_filters_are_compared_like_signals(copy, open_page):
     assert shown["Only B drops"] == "0"  # what the line drops, both drop
     assert int(shown["Both drop"].replace(",", "")) == (scores("margin", 0) < 0.5).sum()
     assert not app.slider
+    assert shown["Rank correlation"] == "–"  # what combines rules has no score of its own
     beside = open_page(copy, "compare", run=RUN, b="filter line")
     kept = (scores("margin", 0) >= 0.5).sum()
     assert beside.slider(key="state: keep").value == kept  # a signal keeps as many as the filter
