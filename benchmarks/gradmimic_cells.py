@@ -20,8 +20,9 @@ from benchmarks.gradmimic_probe import Data, Recipe, Trained, blurred, train
 from benchmarks.gradmimic_weights import Arm
 from mimic.training.weights import Policy
 
+CLEAN = "clean"  # the version of the labels without mistakes, and the reference that was taught it on other samples
 ORACLE = "same clean"
-REFERENCES = (ORACLE, "clean", "noisy")
+REFERENCES = (ORACLE, CLEAN, "noisy")
 SMALL = 2_000  # photos; below, five epochs would be some hundred steps: the paper also trains longer there
 CHOSEN = {
     "mimic": Policy(),
@@ -62,9 +63,6 @@ class Unit:
     def wrong(self, version: str) -> np.ndarray:
         """(N,), which labels are wrong."""
         return (self.data.labels[version] != self.truth).numpy()
-
-
-CLEAN = "clean"
 
 
 def key(reference: str, version: str) -> str:
