@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from mimic.data import NOUN
 from mimic.evaluation import verdicts as judged
 from mimic.evaluation.audit import Interval
 from mimic.filters.rules import read_rule
@@ -40,9 +41,10 @@ if audit is None:
 published = table.published(audit.run)
 signal = audit.signal or published.main
 frame.rule_words(name, rule)
+noun = NOUN[published.task]
 st.caption(
-    "Is the given label right? About half of the samples are dropped by the filter, half are kept. "
-    "Keys: K good, D bad, L relabel, S cannot tell, U undo."
+    f"Is the given {noun} right? About half of the samples are dropped by the filter, half are kept. "
+    f"Keys: K good, D bad, {'L relabel, ' if noun == 'label' else ''}S cannot tell, U undo."
 )
 known = st.session_state.setdefault(
     f"known {published.published_at} {published.run} {signal}", Known(published, signal)
