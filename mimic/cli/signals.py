@@ -25,6 +25,10 @@ def add(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the heads that are trained on the features.")] = 0,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="CLIP model with its weights, for clip of labels: open_clip:NAME/WEIGHTS or hf:FOLDER."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
     workspace: WorkspaceOption = DEFAULT,
@@ -32,7 +36,7 @@ def add(
     """Compute further signals of a scored run, as a run that holds both."""
     wanted = None if signals is None else [name.strip() for name in signals.split(",") if name.strip()]
     place = Workspace(workspace)
-    print_summary(added(place, place.run(run), wanted, seed, device, threads))
+    print_summary(added(place, place.run(run), wanted, seed, device, threads, clip))
 
 
 @signal.command("import")
@@ -70,17 +74,18 @@ def added(
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
+    clip: str | None = None,
 ) -> Run:
     """The published run with further signals, with progress on stderr; says what cannot be computed here."""
     from mimic.runs.further import add_signals, possible
     from mimic.runs.terminal import ProgressDisplay
 
-    here, missing = possible(run)
+    here, missing = possible(run, clip)
     if wanted is None and missing:
         names = ", ".join(f"{name} ({package})" for name, package in missing.items())
         console().print(f'left out    {names}: pip install "mimic-score[baselines]"')
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        more = add_signals(workspace, run, here if wanted is None else wanted, device, threads, seed, display)
+        more = add_signals(workspace, run, here if wanted is None else wanted, device, threads, seed, display, clip)
     if display.silent:
         console(stderr=True).print(f"run {more.id} was there already: nothing was computed again")
     return more

@@ -26,6 +26,7 @@ from mimic.runs.config import ScoreConfig
 from mimic.runs.observe import Observed, Observer
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
+from mimic.runs.prompts import prompt_scores
 from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAIR_SIGNALS, SIGNALS, VERSION
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
@@ -36,13 +37,15 @@ from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.locks import held
 from mimic.workspace.publish import part_schema, publish, write_part
 
+PROMPTED = "clip"  # of labels, by a model of its own
+
 # What a run says of its own publication and progress, and its further run says anew.
 _OWN = ("published", "published_at", "counts", "seconds", "error")
 
 
-def possible(run: Run) -> tuple[list[str], dict[str, str]]:
+def possible(run: Run, clip: str | None = None) -> tuple[list[str], dict[str, str]]:
     """A run's further signals that can be computed here, and for each other one the package that is missing."""
-    known = further(run)
+    known = [name for name in further(run) if name != PROMPTED or clip]
     missing = {name: package for name, package in PACKAGES.items() if name in known and find_spec(package) is None}
     return [name for name in known if name not in missing], missing
 
@@ -60,6 +63,7 @@ def add_signals(
     threads: int | None = None,
     seed: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    clip: str | None = None,
 ) -> Run:
     """Compute further signals of a published scoring run. The same again gives the run that is there.
 
@@ -70,6 +74,7 @@ def add_signals(
         device, threads: see `mimic.runs.manager.score`.
         seed: of the heads' batches and folds.
         on_progress: told as the pass over the images goes on.
+        clip: spec of the CLIP model that signal ``clip`` of labels needs, with its weights.
 
     Returns:
         The published run, with the scored run's signals and these.
@@ -78,13 +83,14 @@ def add_signals(
         MimicError: the run is no published scoring run, or its checkpoints or data set are not what they were; a signal
             is unknown, or needs a package that is not installed.
     """
-    _check(run, signals)
+    _check(run, signals, clip)
     prepared = prepare(workspace, ScoreConfig(**run.config), device)
     if prepared.id != run.id:
         raise MimicError(
             f"run {run.id} was made from other files than are there now (they give {prepared.id}): score again first"
         )
-    told = json.dumps({"of": run.id, "signals": list(signals), "seed": seed, "scores": VERSION})
+    what = {"of": run.id, "signals": list(signals), "seed": seed, "scores": VERSION}
+    told = json.dumps(what | ({"clip": clip} if PROMPTED in signals and prepared.texts is None else {}))
     folder = make_folder(workspace.runs_folder / f"{run.id}-more-{hashlib.sha256(told.encode()).hexdigest()[:6]}")
     with held(folder):
         if not (folder / "run.json").exists():
@@ -99,8 +105,11 @@ def add_signals(
             on_progress(Progress(made.id, done, made.size, 0, 0))
 
         if prepared.texts is None:
-            observer = Observer(prepared, workspace.cache_folder / "features", threads)
-            columns = _columns(prepared, observer(looked), signals, seed)
+            rest = [name for name in signals if name != PROMPTED]
+            observer = Observer(prepared, workspace.cache_folder / "features", threads) if rest else None
+            columns = _columns(prepared, observer(looked), rest, seed) if observer else {}
+            if PROMPTED in signals:
+                columns[PROMPTED] = prompt_scores(prepared, clip or "", threads, looked)
         else:
             columns = caption_columns(prepared, run, signals, threads, looked)
         for shard in made.shards:
@@ -111,7 +120,7 @@ def add_signals(
         return publish(made, prepared.dataset, {"seconds": round(time.monotonic() - began, 3), "check": run.check})
 
 
-def _check(run: Run, signals: Sequence[str]) -> None:
+def _check(run: Run, signals: Sequence[str], clip: str | None) -> None:
     if run.facts.get("kind") != "score" or run.scores_file is None:
         raise MimicError(f"run {run.id} is no published run of `mimic score`, and only to such a one signals are added")
     if not signals:
@@ -119,6 +128,8 @@ def _check(run: Run, signals: Sequence[str]) -> None:
     for name in signals:
         if name not in further(run):
             raise MimicError(f"there is no further signal {name!r} of this run: one of {', '.join(further(run))}")
+        if name == PROMPTED and not clip:
+            raise MimicError("the signal clip needs a CLIP model: --clip open_clip:NAME/WEIGHTS or hf:FOLDER")
         if name in PACKAGES and find_spec(PACKAGES[name]) is None:
             raise MissingExtra(f"the signal {name}", "baselines")
 

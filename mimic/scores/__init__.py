@@ -47,6 +47,7 @@ FURTHER_SIGNALS: dict[str, str] = {
     "confident": "confident learning: cleanlab's label quality, cross-validated",
     "knn": "share of the nearest neighbours in feature space that were given the same label",
     "dense": "cosine to the 50th nearest neighbour: low for outliers",
+    "clip": "cosine of the picture and a sentence that names its label, under a CLIP model (--clip)",
     "duplicate": "minus how many earlier samples the picture nearly repeats",
     "sharpness": "variance of the Laplacian of luminance",
     "brightness": "mean luminance, 0 to 1",

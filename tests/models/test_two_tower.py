@@ -13,6 +13,7 @@ from mimic.models.build import build_model
 from mimic.models.calling import pairs_of, run
 from mimic.models.checkpoint import load_checkpoint, match_state
 from mimic.models.scope import scope_parameters
+from tests.models.tiny_towers import save_tiny_towers
 
 
 def test_the_small_one() -> None:
@@ -21,7 +22,7 @@ def test_the_small_one() -> None:
     found, words, scale = pairs_of(built.module(images, texts), 3)
     torch.testing.assert_close(found, F.normalize(images @ built.module.visual.proj.weight.T, dim=1))
     torch.testing.assert_close(words.norm(dim=1), torch.ones(3))
-    assert float(scale) == pytest.approx(1 / 0.07, rel=1e-5)
+    assert scale.item() == pytest.approx(1 / 0.07, rel=1e-5)
     assert scope_parameters(built.module, "image-last") == ["visual.proj.weight"]
     assert scope_parameters(built.module, "text-last") == ["text.proj.weight"]
     assert scope_parameters(built.module, "projections") == ["visual.proj.weight", "text.proj.weight"]
@@ -31,42 +32,7 @@ def test_the_small_one() -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny CLIP and SigLIP as Hugging Face saves them, with a tokenizer of a few words."""
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    folder = tmp_path_factory.mktemp("hf")
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<end>", "a", "cat", "dog"])}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
-    text = {
-        "vocab_size": 5,
-        "hidden_size": 8,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    text |= {
-        "max_position_embeddings": 6,
-        "eos_token_id": 1,
-        "bos_token_id": 0,
-        "pad_token_id": 0,
-        "projection_size": 8,
-    }
-    vision = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    vision |= {"image_size": 16, "patch_size": 8}
-    processor = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "resample": 3}
-    processor |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 16, "width": 16}}
-    torch.manual_seed(0)
-    for name, config, model, further in (
-        ("clip", transformers.CLIPConfig, transformers.CLIPModel, {"projection_dim": 8}),
-        ("siglip", transformers.SiglipConfig, transformers.SiglipModel, {}),
-    ):
-        model(config(text_config=text, vision_config=vision, **further)).save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-        transformers.SiglipImageProcessor(**processor).save_pretrained(folder / name)
-    return folder
+    return save_tiny_towers(tmp_path_factory.mktemp("hf"))
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -10,16 +12,19 @@ import torch
 from PIL import Image
 
 from mimic.errors import MimicError
+from mimic.images import image_bytes, read_image
 from mimic.models.build import build_model
 from mimic.models.checkpoint import load_checkpoint
 from mimic.runs import manager, observe
-from mimic.runs.further import add_signals, possible
+from mimic.runs.further import PROMPTED, add_signals, possible
 from mimic.runs.importing import import_dataset
 from mimic.scores import FURTHER_SIGNALS
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
+from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run, Workspace
+from tests.models.tiny_towers import save_tiny_towers
 from tests.runs.conftest import MODEL, Digits
 
 QUICK = ["knn", "sharpness", "file_size", "margin_mean"]
@@ -31,13 +36,13 @@ def scores(run: Run) -> pd.DataFrame:
 
 
 def test_every_further_signal_has_a_function():
-    assert set(FURTHER_SIGNALS) == set(TABLE_SIGNALS) | set(IMAGE_SIGNALS)
+    assert set(FURTHER_SIGNALS) == set(TABLE_SIGNALS) | set(IMAGE_SIGNALS) | {PROMPTED}
 
 
 def test_all_signals_beside_the_scored_ones(digits: Digits, workspace: Workspace):
     base = manager.score(workspace, digits.config())
     here, missing = possible(base)
-    assert (set(here), missing) == (set(FURTHER_SIGNALS), {})
+    assert (set(here), missing) == (set(FURTHER_SIGNALS) - {PROMPTED}, {})
     run = add_signals(workspace, base, here)
     got, own = scores(run), scores(base)
     assert run.signals == [*base.signals, *here] == list(got.columns)[1:]
@@ -113,3 +118,22 @@ def test_refusals(digits: Digits, workspace: Workspace, monkeypatch):
     assert possible(base)[1] == {"confident": "no_such_package"}
     with pytest.raises(MimicError, match=r'pip install "mimic-score\[baselines\]"'):
         add_signals(workspace, base, ["confident"])
+
+
+def test_clip_of_labels_is_the_cosine_with_a_sentence(digits: Digits, workspace: Workspace, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = save_tiny_towers(tmp_path) / "clip"
+    base = manager.score(workspace, digits.config(limit=40))
+    with pytest.raises(MimicError, match="the signal clip needs a CLIP model"):
+        add_signals(workspace, base, ["clip"])
+    got = scores(add_signals(workspace, base, ["clip"], clip=f"hf:{folder}"))
+    model = transformers.CLIPModel.from_pretrained(folder).eval()
+    built = build_model(f"hf:{folder}", 0)
+    dataset = workspace.dataset("digits")
+    inputs = read_inputs(dataset, got["sample"].to_numpy().astype(np.int32))
+    images = torch.stack([built.preprocess(read_image(image_bytes(dataset.root, path))) for path in inputs.paths])
+    words = built.tokenize([f"a photo of a {dataset.classes[code]}." for code in inputs.codes])
+    with torch.no_grad():
+        found = model(input_ids=words, pixel_values=images)
+    expected = (found.image_embeds * found.text_embeds).sum(1)
+    np.testing.assert_allclose(got["clip"], expected, atol=1e-5)
