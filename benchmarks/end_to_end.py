@@ -5,17 +5,24 @@
 The photos are made here from a seed: JPEGs of 500×375 with smooth colours, edges and grain. The bare loop is the best
 that one would write by hand: threads decode the next batch while the model works on this one. The reference differs
 from the start in its head, as after a linear probe, so scope `last` needs one forward; importing the folder, the
-reference check, writing the parts and publishing are in the time. `--busy`: one thread a model, processor time.
+reference check, writing the parts and publishing are in the time. The same once more in as many processes as there are
+cores. Last, the command itself, start-up included, for a sixteenth, a quarter and all of the photos. `--busy`: one
+thread a model, processor time, and no processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +31,26 @@ import torch
 from PIL import Image, ImageFilter
 
 from benchmarks.tables import Section, markdown, write_csv, write_section
-from benchmarks.timing import CLOCKS, with_allocator
+from benchmarks.timing import CLOCKS
 from mimic.models.build import build_model
 from mimic.models.checkpoint import save_checkpoint
-from mimic.runs import manager
+from mimic.runs import forked, local, manager
 from mimic.runs.config import ScoreConfig
 from mimic.runs.importing import import_dataset
+from mimic.runs.loading import decoding_threads
+from mimic.runs.memory import keep_freed
 from mimic.workspace.layout import Workspace
 
 SIZE = (500, 375)
 CLASSES = 10
 BATCH = 128
+# `mimic …`, which prints last how many KiB it held at most.
+WEIGHED = r"""
+import atexit, re, pathlib
+atexit.register(lambda: print(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]))
+from mimic.cli import main
+main()
+"""
 
 
 def draw_photos(root: Path, count: int, seed: int = 0) -> None:
@@ -71,7 +87,7 @@ def bare_loop(spec: str, paths: list[Path]) -> Callable[[], None]:
     built = build_model(spec, CLASSES)
     assert built.preprocess is not None
     preprocess, module = built.preprocess, built.module
-    threads = len(os.sched_getaffinity(0))
+    threads = decoding_threads()
 
     def decode(path: Path) -> torch.Tensor:
         with Image.open(path) as image:
@@ -88,17 +104,35 @@ def bare_loop(spec: str, paths: list[Path]) -> Callable[[], None]:
     return call
 
 
-def scoring(spec: str, root: Path, checkpoints: tuple[Path, Path], folder: Path) -> Callable[[], None]:
+def scoring(
+    spec: str, root: Path, checkpoints: tuple[Path, Path], folder: Path, processes: int = 1
+) -> Callable[[], None]:
     """The folder to a published run, in a workspace of its own each time."""
+    execute = local.execute if processes == 1 else partial(forked.execute, processes=processes)
     start, reference = (str(each) for each in checkpoints)
 
     def call() -> None:
         workspace = Workspace(Path(tempfile.mkdtemp(dir=folder)))
         import_dataset(workspace, root, "photos")
         config = ScoreConfig.checked(dataset="photos", model=spec, reference=reference, start=start, batch_size=BATCH)
-        assert manager.score(workspace, config, "cpu").counts["scored"] > 0
+        threads = max(decoding_threads() // processes, 1)
+        assert manager.score(workspace, config, "cpu", threads, execute).counts["scored"] > 0
 
     return call
+
+
+def growth(spec: str, root: Path, checkpoints: tuple[Path, Path], folder: Path, photos: int) -> dict[str, float]:
+    """Seconds and memory of `mimic score --limit photos`, from the command to the published run."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    import_dataset(Workspace(place), root, "photos")
+    start, reference = (str(each) for each in checkpoints)
+    command = [sys.executable, "-c", WEIGHED, "score", "photos", "--model", spec, "--reference", reference]
+    command += ["--start", start, "--limit", str(photos), "--device", "cpu", "--workspace", str(place)]
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    held = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"photos": photos, "seconds": seconds, "processor seconds": processor, "peak MiB": int(held) / 1024}
 
 
 def main() -> None:
@@ -115,10 +149,10 @@ def main() -> None:
         folder = Path(name)
         draw_photos(folder / "photos", asked.photos)
         paths = sorted((folder / "photos").rglob("*.jpg"))
-        calls = {
-            "bare loop": bare_loop(asked.model, paths),
-            "mimic score": scoring(asked.model, folder / "photos", make_checkpoints(asked.model, folder), folder),
-        }
+        made = (asked.model, folder / "photos", make_checkpoints(asked.model, folder), folder)
+        calls = {"bare loop": bare_loop(asked.model, paths), "mimic score": scoring(*made)}
+        if not asked.busy and decoding_threads() > 1:
+            calls[f"mimic score --processes {decoding_threads()}"] = scoring(*made, decoding_threads())
         seconds: dict[str, list[float]] = {key: [] for key in calls}
         for turn in range(-1, asked.rounds):
             for key, call in calls.items():
@@ -127,31 +161,38 @@ def main() -> None:
                 if turn >= 0:
                     seconds[key].append(now() - begin)
                     print(key, f"{seconds[key][-1]:.2f} s", flush=True)
-    speed = statistics.median(a / b for a, b in zip(seconds["bare loop"], seconds["mimic score"], strict=True))
-    report(asked, {key: statistics.median(each) for key, each in seconds.items()}, speed)
+        grown = pd.DataFrame([growth(*made, asked.photos // share) for share in (16, 4, 1)])
+    report(asked, seconds, grown)
 
 
-def report(asked: argparse.Namespace, seconds: dict[str, float], speed: float) -> None:
-    """Prints the table; for all the photos, also writes results/end_to_end.csv and its section of docs/results.md."""
-    rows = [
-        {"what": key, "photos": asked.photos, "seconds": each, "photos a second": asked.photos / each}
-        for key, each in seconds.items()
-    ]
+def report(asked: argparse.Namespace, seconds: dict[str, list[float]], grown: pd.DataFrame) -> None:
+    """Prints the tables; for all the photos, also writes results/end_to_end*.csv and the section of docs/results.md."""
+    rows = []
+    for key, each in seconds.items():
+        median = statistics.median(each)
+        share = statistics.median(a / b for a, b in zip(seconds["bare loop"], each, strict=True))
+        rows.append(
+            {"what": key, "seconds": median, "photos a second": asked.photos / median, "of the bare loop": share}
+        )
     table = pd.DataFrame(rows)
-    table["of the bare loop"] = [1.0, speed]
-    print(table.to_string(index=False))
+    print(table.to_string(index=False), grown.to_string(index=False), sep="\n")
     if asked.photos < 2000:
         return
     write_csv("end_to_end", table)
+    write_csv("end_to_end_growth", grown)
     clock = "processor time, one thread a model" if asked.busy else "wall time"
     body = f"""{asked.photos:,} JPEGs of {SIZE[0]}×{SIZE[1]} in a folder to a published run, scope `last`, model
 `{asked.model}`, against a loop that decodes them the same way in threads and runs the model: medians of
 {asked.rounds} rounds in turns, {clock}; load of the machine at the end {os.getloadavg()[0]:.1f}.
 
-{markdown(table, 2)}"""
+{markdown(table, 2)}
+
+The command for fewer and for all of them, start-up included:
+
+{markdown(grown, 1)}"""
     write_section(Section("end_to_end", "From a folder to a run", "python -m benchmarks.end_to_end", body))
 
 
 if __name__ == "__main__":
-    with_allocator("benchmarks.end_to_end")
+    keep_freed()
     main()
