@@ -20,6 +20,7 @@ from mimic import cli
 from mimic.models.build import build_model
 from mimic.models.checkpoint import save_checkpoint
 from mimic.workspace.layout import Workspace
+from mimic.workspace.queries.progress import progress
 from tests.runs.conftest import JUDGED, MODEL, Digits, digits, workspace  # noqa: F401
 
 Command = Callable[..., tuple[int, str, str]]
@@ -217,7 +218,7 @@ def test_ctrl_c_says_how_to_go_on(digits: Digits, workspace: Workspace, tmp_path
     assert "the same command goes on from there: mimic score digits --model module:slow_factory:make" in err
     assert "Traceback" not in err
     (interrupted,) = workspace.runs()
-    done = interrupted.done
+    done = progress(interrupted).done
     assert (interrupted.state, 0 < done < JUDGED) == ("interrupted", True)
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0

@@ -159,12 +159,6 @@ class Run:
         return sorted((self.folder / "parts").glob("[0-9]*.parquet"))
 
     @property
-    def done(self) -> int:
-        """How many samples the finished parts hold. Looks at the disk each time."""
-        shards = self.shards
-        return sum(len(shards[int(part.stem)]) for part in self.parts)
-
-    @property
     def scores_file(self) -> Path | None:
         """The published DuckDB file; None until the run is published."""
         name = self.facts.get("published")

@@ -212,7 +212,7 @@ def test_images_none_of_which_can_be_read_do_not_become_a_published_run(digits: 
     with pytest.raises(MimicError, match=r"0 of 600 .* not an image"):
         score(workspace, digits.config())
     (failed,) = workspace.runs()
-    assert (failed.state, failed.done) == ("failed", 0)
+    assert (failed.state, progress(failed).done) == ("failed", 0)
 
 
 def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Workspace, digits: Digits) -> None:
@@ -224,7 +224,7 @@ def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Wor
         score(workspace, digits.config(), on_progress=in_the_way)
     (failed,) = workspace.runs()
     assert failed.state == "failed"
-    assert failed.done == 256
+    assert progress(failed).done == 256
     (failed.folder / "parts/.00001.parquet.tmp").rmdir()
     run = score(workspace, digits.config())
     assert (run.state, run.error) == ("published", None)
