@@ -130,7 +130,7 @@ with left:
         )
     else:
         for letter, name, rule in zip("AB", (a, b), rules, strict=False):
-            st.markdown(f"**{letter}: {text.markdown(called(name))}** keeps {text.markdown(rule.words, 400)}.")
+            st.markdown(f"**{letter}: {text.markdown(called(name))}** :small[keeps: {text.markdown(rule.words, 400)}]")
         st.caption("A filter that combines several rules goes by their votes, so there are no scores to draw.")
 with right:
     st.markdown("**Agreement** :small[at this budget]")

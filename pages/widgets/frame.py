@@ -181,7 +181,7 @@ def rule_words(name: str, rule: Rule) -> None:
     """What a filter keeps: in words, and as the expression that `mimic filter` takes."""
     runs = ", ".join(sorted(rule.runs))
     st.markdown(
-        f"**{text.markdown(name)}** :small[keeps {text.markdown(rule.words, 300)} on {text.markdown(runs, 200)}]"
+        f"**{text.markdown(name)}** :small[keeps: {text.markdown(rule.words, 300)}, on {text.markdown(runs, 200)}]"
     )
     if not rule.is_line:
         st.code(expression(rule), language=None, wrap_lines=True)
