@@ -6,6 +6,7 @@ Skipped with the reason where there is no Chromium, unless REQUIRE_BROWSER=1 say
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -63,8 +64,8 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Opens pages; at the end nothing may have gone wrong in them, and nothing may have been asked of anyone else."""
     contexts, wrong = [], []
 
-    def opened(url: str) -> Page:
-        context = chromium.new_context(viewport={"width": 1280, "height": 1400})
+    def opened(url: str, scheme: Literal["light", "dark"] = "light") -> Page:
+        context = chromium.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=scheme)
         contexts.append(context)
         base = "/".join(url.split("/")[:3])
         page = context.new_page()

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from benchmarks import synthetic
 from mimic.workspace.filters import load_filter
 from mimic.workspace.publish import publish, write_part
+from pages.widgets.frame import PAGES
 from tests.browser.conftest import serving, settle
 
 pytestmark = pytest.mark.browser
@@ -146,13 +147,19 @@ def test_back_undoes_a_step(visit, served):
 
 def test_hostile_words_stay_words(visit, served):
     """Names full of markup neither draw it nor fetch what it names: the fixture sees every request."""
-    for name in ("", "explore?split=class", "sample?sample=1"):
+    for name in (
+        "",
+        "explore?split=class",
+        "sample?sample=1",
+        *(page for page in PAGES.values() if page != "overview"),
+    ):
         mark = "&" if "?" in name else "?"
         page = visit(f"{served}/{name}{mark}dataset=hostile&run=hostile")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         settle(page)
         assert page.locator("img[src*=example]").count() == 0
         assert page.locator("a[href*=javascript]").count() == 0
+        page.close()
 
 
 @pytest.mark.parametrize("name", ["overview", "explore", "sample"])
