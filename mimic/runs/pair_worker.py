@@ -39,7 +39,7 @@ def shard_size(samples: int, least: int) -> int:
     """Samples a shard, at least so many where there are, and the last shard no less than half as many.
 
     >>> shard_size(1025, 256), shard_size(900, 1024)
-    (258, 900)
+    (257, 900)
     """
     return next(size for size in range(min(least, samples), samples + 1) if 2 * (samples % size or size) >= size)
 

@@ -120,8 +120,8 @@ def heads(frozen: Frozen, belief: Belief = TRUSTING) -> Iterator[Head]:
 def weighted_heads(features: Tensor, frozen: Frozen, weights: NDArray[np.float32]) -> list[Head]:
     """Several heads trained at once on the same batches, each with its own weights of the samples.
 
-    A head that leaves samples out (weight 0) takes as many steps as one that takes all, so that they differ in what they
-    see and not in how long they learn.
+    A head that leaves samples out (weight 0) takes as many steps as one that takes all, so that they differ in what
+    they see and not in how long they learn.
 
     Args:
         features: (N, D) standardised.
