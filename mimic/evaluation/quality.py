@@ -228,14 +228,15 @@ def _by_class(r: Floats, y: NDArray[np.int64], start: _Model) -> Floats:
             log_temperature = _maximise(r, y, transition - np.eye(classes), rate=1.0).log_temperature
     meant = softmax(np.exp(log_temperature) * r, axis=1).mean(axis=0)
     off = transition - np.eye(classes)
-    return np.asarray(off / max(float(-(meant * np.diag(off)).sum()), 1e-9))
+    wrong = float(-(meant * np.diag(off)).sum())
+    return _alike(classes) if wrong < 1e-6 else np.asarray(off / wrong)  # without mistakes there is no pattern
 
 
 def _maximise(
     r: Floats, y: NDArray[np.int64], spread: Floats, log_temperature: float | None = None, rate: float | None = None
 ) -> _Model:
     """The likeliest (log a, ρ); either can be held."""
-    most = min(1.0, 1 / float(-np.diag(spread).min()))  # T has no negative entry
+    most = min(1.0, 1 / max(float(-np.diag(spread).min()), 1e-9))  # T has no negative entry
     columns, rows = spread.T[y], np.arange(len(y))
 
     def loss(parameters: Floats) -> tuple[float, Floats]:

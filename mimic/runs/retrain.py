@@ -256,7 +256,7 @@ def keeping(scores: NDArray[np.float32], budget: float) -> NDArray[np.float32]:
     if not rising.size:
         return np.ones(len(scores), np.float32)
     line = rising[min(int((1 - budget) * len(rising) + 1e-9), len(rising) - 1)]
-    return (np.isnan(scores) | (scores >= line)).astype(np.float32)
+    return np.asarray(np.isnan(scores) | (scores >= line), dtype=np.float32)
 
 
 def ramp(scores: NDArray[np.float32], budget: float) -> NDArray[np.float32]:

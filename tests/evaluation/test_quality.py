@@ -112,3 +112,10 @@ def test_too_little_to_say_anything_is_said():
     log_probs, truth, _ = drawn(49)
     with pytest.raises(MimicError, match="49 samples of 6 classes"):
         fit_quality(log_probs, truth)
+
+
+def test_a_reference_without_any_doubt_is_no_trouble():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 500)
+    sure = np.where(np.eye(3, dtype=bool)[labels], 0.0, -60.0)
+    assert fit_quality(sure, labels).quality.share == pytest.approx(1.0, abs=1e-6)
