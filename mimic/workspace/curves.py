@@ -58,8 +58,7 @@ def read_curves(run: Run) -> pd.DataFrame:
         found: pd.DataFrame = _table(run).to_pandas()
         return found
     with reading(run.scores_file) as connection:
-        found = connection.sql("SELECT * FROM curves ORDER BY rowid").df()
-    return found
+        return connection.sql("SELECT * FROM curves ORDER BY rowid").df()
 
 
 def curves_table(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
