@@ -58,7 +58,7 @@ def read_curves(run: Run) -> pd.DataFrame:
         found: pd.DataFrame = _table(run).to_pandas()
         return found
     with reading(run.scores_file) as connection:
-        return connection.sql("SELECT * FROM curves ORDER BY rowid").df()
+        return pd.DataFrame(connection.sql("SELECT * FROM curves ORDER BY rowid").df())
 
 
 def curves_table(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
