@@ -86,8 +86,7 @@ clean labels, mean of {table.seed.nunique()} splits. References: *clean*, traine
 *noisy*, on other samples as wrong as the judged ones; *same clean*, on the judged samples with clean labels, as the
 paper does: an oracle, reported and never claimed. Policy and temperature (softmax, τ = 1) and the rivals' settings were
 fixed once, by accuracy on a held-out tenth of the judged half whose labels are as wrong as the rest, mean over all
-cells with the clean reference, on a split that is not counted here (seed 100; halves of 8,000 then. `--choose` repeats
-it on halves as they are now: results/gradmimic_choice.csv).
+cells with the clean reference, on a split that is not counted here (`--choose`: results/gradmimic_choice.csv).
 
 - With the clean reference Grad-Mimic is ahead of SGD in {ahead(clean)} and closes {plus_minus(shares["clean"], 2)} of
   the gap between SGD and the reference, pooled over the cells; it is ahead of the reference too in
