@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Verdict = Literal["Good", "Weak", "Do not use"]
 
 GOOD_LEAD = 0.05  # above chance: what a filter can win is bounded by what the reference knows and the start does not
+ORACLE = 0.995  # agreement beyond which the reference may have learnt these very samples
 _Z = 1.96
 _CHANCE = 2.0  # standard errors
 
@@ -171,4 +172,10 @@ def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int
             f"The reference lies downhill but knows the {given} little better: {agrees}. "
             "The ranking may still be good: look at what falls below the line before trusting it."
         )
-    return "Good", f"The reference lies downhill and knows the {given} clearly better: {agrees}."
+    warning = (
+        " So few disagreements are rare unless it was trained on these very samples, and then it proves nothing:"
+        " make sure that it was not."
+        if agreement >= ORACLE
+        else ""
+    )
+    return "Good", f"The reference lies downhill and knows the {given} clearly better: {agrees}.{warning}"

@@ -37,6 +37,7 @@ HALF = 1.96 / np.sqrt(N)
         (1.0, 606, 600, "Weak", "little better"),
         (1.0, 660, 600, "Weak", "little better"),
         (1.0, 680, 600, "Good", "clearly better"),
+        (1.0, 996, 600, "Good", "trained on these very samples"),
         (1.0, 500, 600, "Do not use", "no better"),
     ],
 )
