@@ -118,7 +118,7 @@ def _reference(check: Mapping[str, Any] | None) -> list[Sentence]:
 
 def _signal(evidence: Evidence) -> tuple[str | None, Sentence | None]:
     """The signal to use and why."""
-    if evidence.best is not None and evidence.best.beats:
+    if evidence.best is not None:
         return evidence.best.filter, None  # the sentence on the budget names it
     if evidence.detection is not None and len(evidence.detection):
         top = evidence.detection.iloc[0]
@@ -153,6 +153,9 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
         if quality is None or not quality.noisy:
             sentences.append(Sentence("Keep everything.", "Evaluate"))
             return 1.0, 1.0, 1.0, sentences
+        text = "As some labels are wrong, that is still the one to try first."
+        sentences.append(Sentence(text, "Evaluate"))
+        return best.budget, max(quality.low - 2 * BEYOND, LEAST), quality.high, sentences
     if quality is None:
         sentences.append(Sentence("How many labels are wrong is not known, so no budget is advised.", "Overview"))
         return 1.0, 0.0, 1.0, sentences

@@ -61,6 +61,9 @@ def test_truth_and_retraining_overrule_the_default():
     assert advise(Evidence(["ref_logprob", "knn"], quality(0.8, 0.79, 0.81), CHECK, table)).signal == "knn"
     won = advise(Evidence(["ref_logprob", "knn"], quality(0.8, 0.79, 0.81), CHECK, None, best(True)))
     assert (won.signal, won.keep) == ("knn", 0.7)
+    open_still = advise(Evidence(["ref_logprob", "knn"], quality(0.8, 0.79, 0.81), CHECK, table, best(False)))
+    assert (open_still.signal, open_still.keep) == ("knn", 0.7)
+    assert "still the one to try first" in open_still.paragraph
     lost = advise(Evidence(["ref_logprob", "knn"], quality(0.999, 0.98, 1.0), CHECK, None, best(False)))
     assert lost.everything
 
