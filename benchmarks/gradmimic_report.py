@@ -306,9 +306,9 @@ def finetuning(arms: pd.DataFrame, scores: pd.DataFrame, write: bool) -> str:
     mimic = [each for each in wide.index if not each[1].startswith(("log-prob", "RHO"))]
     spent = arms[arms.exhausted.notna() & arms.arm.str.startswith("Grad-Mimic")].groupby("arm").exhausted.median()
     return f"""### Full fine-tuning
-A small network, all parameters: a start trained on 2,000 clean photos, a reference that went on from it with 2,000
-others, and every arm fine-tuning the start on 2,000 further photos with noisy labels, four epochs of AdamW 1e-3, batch
-64. Accuracy on test photos, mean of {arms.seed.nunique()} splits; `convnet` keeps running statistics, `convnet-group`
+A small network, all parameters: a start of two epochs on 2,000 clean photos, a reference that went on from it for six
+with 2,000 others, and every arm fine-tuning the start on 2,000 further photos with noisy labels: four epochs of AdamW,
+1e-3 falling to 0, batch 64. Accuracy on test photos, mean of {arms.seed.nunique()} splits; `convnet` keeps running statistics, `convnet-group`
 has none.
 
 {markdown(accuracy.reset_index(), 1)}
