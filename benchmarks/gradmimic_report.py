@@ -308,8 +308,8 @@ def finetuning(arms: pd.DataFrame, scores: pd.DataFrame, write: bool) -> str:
     return f"""### Full fine-tuning
 A small network, all parameters: a start of two epochs on 2,000 clean photos, a reference that went on from it for six
 with 2,000 others, and every arm fine-tuning the start on 2,000 further photos with noisy labels: four epochs of AdamW,
-1e-3 falling to 0, batch 64. Accuracy on test photos, mean of {arms.seed.nunique()} splits; `convnet` keeps running statistics, `convnet-group`
-has none.
+1e-3 falling to 0, batch 64. Accuracy on test photos; splits: {arms.seed.nunique()}. `convnet` keeps running statistics,
+`convnet-group` has none.
 
 {markdown(accuracy.reset_index(), 1)}
 
