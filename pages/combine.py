@@ -20,7 +20,7 @@ from mimic.workspace.queries.dense import Dense, Truth
 from pages.widgets import frame, gallery, state
 from pages.widgets import steps as builder
 
-TILES = 12
+TILES = 15
 
 chosen = frame.choose("combine", "Combine")
 colours, run = frame.colours(), chosen.run.id

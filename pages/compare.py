@@ -17,6 +17,7 @@ from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.compare import CELLS, MOST, density, examples
 from mimic.workspace.queries.dense import Dense
 from pages.widgets import frame, gallery, state
+from pages.widgets.runs import short_names
 
 TILES, CLASSES = 12, 200
 # cell → what it means, and what A and B decide
@@ -36,6 +37,7 @@ columns = {
     column.signal if column.run == chosen.run.id else f"{column.run}:{column.signal}": column
     for column in ruling.columns_of(table)
 }
+runs = short_names(chosen.workspace.run(run) for run in {column.run for column in columns.values()})
 
 
 def called(name: str) -> str:
@@ -43,7 +45,7 @@ def called(name: str) -> str:
     if name in filters:
         return text.plain(name, 60)
     column = columns[name]
-    return text.plain(column.signal, 40) + ("" if column.run == chosen.run.id else f" · {text.plain(column.run, 40)}")
+    return text.plain(column.signal, 40) + ("" if column.run == chosen.run.id else f" · {runs[column.run]}")
 
 
 def at(name: str, keep: int) -> Rule:
@@ -172,7 +174,7 @@ if also:
         f"{text.count(nobody)} samples that nobody drops are left out, and so is what somebody has no score for."
         + (f" The {figures.LARGEST} most frequent of {len(everyone)}." if len(everyone) > figures.LARGEST + 1 else "")
     )
-left, right = st.columns([2, 3], gap="large") if alike else (st.container(), st.container())
+left, right = st.columns([2, 3], gap="large") if alike and dataset.classes else (st.container(), st.container())
 with left:
     if alike:
         st.markdown("**At every budget** :small[A and B]")
@@ -186,25 +188,28 @@ with left:
     if alike and alike.pairs.a.size < alike.pairs.shared:
         st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
 with right:
-    by_class = crossing.by_class(dataset.classes)
-    some = f", {CLASSES} of {len(by_class)}" if len(by_class) > CLASSES else ""
-    st.markdown(f"**By class** :small[the most disputed first{some}]")
-    shares = {str(number): st.column_config.NumberColumn(f"{called(name)} drops", format="percent")
-              for number, name in enumerate(names)}  # fmt: skip
-    shown = by_class.head(CLASSES)
-    st.dataframe(
-        shown.drop(columns="wrong") if shown["wrong"].isna().all() else shown,
-        hide_index=True,
-        height=300,
-        column_config={
-            "label": "class",
-            "samples": st.column_config.NumberColumn(format="localized"),
-            "wrong": st.column_config.NumberColumn(format="percent"),
-            "disputed": st.column_config.NumberColumn(format="percent"),
-            **shares,
-        },
-        alt="What each drops of every class",
-    )
+    if dataset.classes:
+        by_class = crossing.by_class(dataset.classes)
+        some = f", {CLASSES} of {len(by_class)}" if len(by_class) > CLASSES else ""
+        st.markdown(f"**By class** :small[the most disputed first{some}]")
+        shares = {str(number): st.column_config.NumberColumn(f"{called(name)} drops", format="%.1f%%")
+                  for number, name in enumerate(names)}  # fmt: skip
+        shown = by_class.head(CLASSES)
+        numbers = ["wrong", "disputed", *shares]
+        shown = shown.assign(**100 * shown[numbers])
+        st.dataframe(
+            shown.drop(columns="wrong") if shown["wrong"].isna().all() else shown,
+            hide_index=True,
+            height=300,
+            column_config={
+                "label": "Class",
+                "samples": st.column_config.NumberColumn("Samples", format="localized"),
+                "wrong": st.column_config.NumberColumn("Wrong", format="%.1f%%"),
+                "disputed": st.column_config.NumberColumn("Disputed", format="%.1f%%"),
+                **shares,
+            },
+            alt="What each drops of every class",
+        )
 
 # --- the four galleries, the disputed ones first --------------------------------------------------------------------
 

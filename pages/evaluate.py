@@ -9,6 +9,7 @@ from mimic.data import NOUN
 from mimic.evaluation import bands
 from mimic.evaluation.evidence import sources
 from mimic.evaluation.retraining import best
+from mimic.evaluation.truth import COLUMN, REVIEWS
 from mimic.reports import evaluate_figures, text
 from mimic.workspace.filters import list_filters
 from mimic.workspace.retrains import retrains
@@ -17,6 +18,7 @@ from pages.widgets import evaluated, frame, state
 chosen = frame.choose("evaluate", "Evaluate")
 workspace, dataset, published, colours = chosen.workspace, chosen.dataset, chosen.published, frame.colours()
 where = frame.where(workspace)
+JUDGES = {COLUMN: "the truth column", REVIEWS: "reviews"}
 form = st.segmented_control("Save pictures as", ["png", "svg"], default="png", key="form", width="content") or "png"
 
 
@@ -43,7 +45,10 @@ asked = sources(workspace, dataset)
 if asked:
     left, middle, right = st.columns([1.2, 2.4, 2], vertical_alignment="bottom")
     truth = left.selectbox(
-        "Judged by", asked, key=state.one_of("truth", asked), format_func=lambda name: text.plain(name, 40)
+        "Judged by",
+        asked,
+        key=state.one_of("truth", asked),
+        format_func=lambda name: JUDGES.get(name) or text.plain(name.replace(":", " ", 1), 40),
     )
     saved = [one.name for one in list_filters(workspace, dataset.name)]
     filters = middle.multiselect("Named filters beside the run's signals", saved, key=state.some_of("filters", saved))
@@ -85,12 +90,18 @@ if asked:
                     for figure in bands.FIGURES
                 },
                 f"AUROC against {text.plain(against, 30)}": [
-                    "–" if pd.isna(row.difference) else f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+                    "–"
+                    if pd.isna(row.difference)
+                    else f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("-", "−")
                     for row in table.itertuples()
                 ],
             }
         ),
         hide_index=True,
+        column_config={
+            name: {"auroc": "AUROC", "f1": "F1"}.get(name, name.capitalize())
+            for name in (figure.replace("_", " ") for figure in bands.FIGURES)
+        },
         alt="Detection figures of every signal with 95% intervals",
     )
     download(table, "detection")
@@ -127,9 +138,12 @@ if tried:
         "Bars: one standard error, over seeds and test samples. Every fit takes as many steps."
     )
     download(results, "retraining")
+elif noun == "caption":
+    st.caption("Retraining is of labels alone so far; which filter finds the wrong captions stands above.")
 else:
     st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped:")
-st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
+if noun == "label":
+    st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
 st.subheader("How good is the data?", anchor=False)
@@ -149,7 +163,7 @@ rows = pd.DataFrame(
 card, chart = st.columns([1, 2.6], gap="small")
 with card:
     st.metric(
-        "Labels that are right",
+        f"{noun.capitalize()}s that are right",
         text.percent(own.quality.share),
         delta=f"{text.percent(own.quality.low)} to {text.percent(own.quality.high)}",
         delta_color="off",

@@ -13,6 +13,7 @@ from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
 from mimic.workspace.removal import needed_by, remove_run
 from pages.widgets import evaluated, frame, remembered, state
+from pages.widgets.runs import short_names
 
 VERDICTS = {
     "Good": ("green", "check_circle"),
@@ -156,11 +157,12 @@ def spread(height: int) -> None:
 
 summary = signal_summary(published)
 check = run.check or {}
-cards = st.columns(5, gap="small")
+cards = st.columns(5 if dataset.classes else 4, gap="small")
 cards[0].metric("Samples", text.count(dataset.size), border=True)
-cards[1].metric("Classes", text.count(len(dataset.classes)), border=True)
+if dataset.classes:
+    cards[1].metric("Classes", text.count(len(dataset.classes)), border=True)
 elsewhere = dataset.size - published.scored - published.not_scored
-cards[2].metric(
+cards[-3].metric(
     "Scored",
     text.count(published.scored),
     border=True,
@@ -168,8 +170,8 @@ cards[2].metric(
     if elsewhere
     else None,
 )
-cards[3].metric("Not scored", text.count(published.not_scored), border=True)
-cards[4].metric("Took", text.duration(run.facts.get("seconds")), border=True)
+cards[-2].metric("Not scored", text.count(published.not_scored), border=True)
+cards[-1].metric("Took", text.duration(run.facts.get("seconds")), border=True)
 
 evaluated.advice_soon(chosen)
 noun = NOUN[published.task]
@@ -308,9 +310,12 @@ st.dataframe(
 )
 ended()
 with st.expander("Delete a run", icon=":material/delete:"):
-    idle = [one.id for one in workspace.runs()[:200] if one.state != "running"]
+    idle = short_names(one for one in workspace.runs()[:200] if one.state != "running")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        unwanted = st.selectbox("Run to delete", idle, index=None, placeholder="choose one", width=420, key="unwanted")
+        unwanted = st.selectbox(
+            "Run to delete", list(idle), index=None, placeholder="choose one", width=420, key="unwanted",
+            format_func=idle.get,
+        )  # fmt: skip
         if st.button("Delete …", disabled=unwanted is None, key="delete"):
             delete(workspace.run(str(unwanted)))
 with st.expander("Start another run", icon=":material/play_arrow:"):

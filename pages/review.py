@@ -107,9 +107,10 @@ def work() -> None:
     with frame.sentences():
         counts = decisions.counts()
         relabel = "L relabel, " if chosen.dataset.classes else ""
+        other = f" · {text.count(counts['relabel'])} relabel" if relabel else ""
         st.caption(
-            f"Decided in this data set: {text.count(counts['keep'])} keep · {text.count(counts['drop'])} drop · "
-            f"{text.count(counts['relabel'])} relabel. Keys: K keep, D drop, {relabel}S skip, U undo, arrows look on."
+            f"Decided in this data set: {text.count(counts['keep'])} keep · {text.count(counts['drop'])} drop{other}. "
+            f"Keys: K keep, D drop, {relabel}S skip, U undo, arrows look on."
         )
         samples = judge.again(queue.take(decisions, who, IN_HAND if view == "one" else judge.GRID))
         if not samples:

@@ -17,7 +17,7 @@ from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, truth_at
 from pages.widgets import frame, gallery, state
 
-TILES = 18
+TILES = 20
 SHOWN = 20
 
 chosen = frame.choose("threshold", "Threshold")
@@ -183,12 +183,13 @@ with right:
                 icon=":material/fact_check:",
                 query_params=chosen.address | {"filter": audited.name},
             )
-    st.plotly_chart(
-        figures.class_balance(class_balance(published, signal, line.score), colours, largest=10),
-        config=figures.CONFIG,
-        key=f"balance {chosen.run.id} {signal}",
-        alt="Kept and dropped share of each class, the least kept first",
-    )
+    if chosen.dataset.classes:
+        st.plotly_chart(
+            figures.class_balance(class_balance(published, signal, line.score), colours, largest=10),
+            config=figures.CONFIG,
+            key=f"balance {chosen.run.id} {signal}",
+            alt="Kept and dropped share of each class, the least kept first",
+        )
 
 # --- both sides of the line -----------------------------------------------------------------------------------------
 for column, name, order, bounds, colour in zip(

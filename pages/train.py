@@ -10,6 +10,7 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.progress import progress
 from mimic.workspace.queries.training import score_strips
 from pages.widgets import frame, state
+from pages.widgets.runs import short_names
 
 chosen = frame.look("train", "Train", by_filter=True)
 workspace, colours = frame.the_workspace(), frame.colours()
@@ -79,6 +80,7 @@ def results(points: pd.DataFrame) -> pd.DataFrame:
     """The last point of each arm and split."""
     last = points.groupby(["arm", "split"], sort=False).last().reset_index()
     last["accuracy"] *= 100
+    last["arm"] = last["arm"].map(training_figures.ARMS)
     return last[["arm", "split", "samples", "accuracy", "loss", "mean_score"]]
 
 
@@ -120,7 +122,9 @@ if not runs:
     st.stop()
 ids = [run.id for run in runs]
 wanted = state.one_of("training", ids, chosen.run.id if chosen and chosen.run.id in ids else ids[0])
-run = workspace.run(st.selectbox("Training run", ids, key=wanted))
+called = short_names(runs)
+help = f"`{st.session_state[wanted]}`"
+run = workspace.run(st.selectbox("Training run", ids, key=wanted, format_func=called.get, help=help, width=480))
 summary(run)
 if run.state == "running":
     watch(run.id)
@@ -157,11 +161,12 @@ else:
                 "loss": st.column_config.NumberColumn("Loss", format="%.3f"),
                 "mean_score": st.column_config.NumberColumn("Mean score", format="%.3g"),
             },
+            placeholder="–",
             alt="The last point of each arm",
         )
         st.caption("The final models lie in the run's folder, as `--start` or `--reference` of `mimic score`:")
         for file in run.facts["models"].values():
-            st.code(str(run.folder / file), language=None)
+            st.code(str(run.folder / file), language=None, wrap_lines=True)
         st.page_link(
             "pages/explore.py",
             label="Look at its samples",

@@ -27,6 +27,7 @@ WITHOUT_REFERENCE = ("margin_mean", "confident", "knn", "margin", "logprob")
 BEYOND = 0.1  # share of the data dropped beyond what is estimated to be wrong
 LEAST = 0.1  # less than that is never advised to be kept
 
+WIDE = 0.3  # an interval's width that says next to nothing
 NARROW = 0.025  # half an interval's width that leaves little to settle
 
 
@@ -53,6 +54,7 @@ class Evidence:
         check: the run's reference check, as run.json keeps it.
         detection: `bands.table` where labels are known to be right or wrong.
         best: the best of a retraining.
+        noun: what is judged, a label or a caption.
     """
 
     signals: Sequence[str]
@@ -60,6 +62,7 @@ class Evidence:
     check: Mapping[str, Any] | None = None
     detection: pd.DataFrame | None = None
     best: Best | None = None
+    noun: str = "label"
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,20 @@ def advise(evidence: Evidence) -> Advice:
     """Advice from what is known."""
     signal, why = _signal(evidence)
     keep, low, high, budget = _budget(evidence)
-    sentences = [*_reference(evidence.check), *budget]
+    sentences = [*_reference(evidence.check, evidence.noun), *budget]
     if keep < 1 and why is not None:
         sentences.append(why)
     sentences += _doubts(evidence, keep)
     return Advice(signal if keep < 1 else None, keep, low, high, tuple(sentences))
 
 
-def _reference(check: Mapping[str, Any] | None) -> list[Sentence]:
+def _reference(check: Mapping[str, Any] | None, noun: str) -> list[Sentence]:
     if check is None:
         return [Sentence("No reference was checked, so signals that rest on one are at your own risk.", "Overview")]
     fit = {
-        "Good": "The reference is fit to judge these labels",
+        "Good": f"The reference is fit to judge these {noun}s",
         "Weak": "The reference is of little use here",
-        "Do not use": "The reference is not fit to judge these labels",
+        "Do not use": f"The reference is not fit to judge these {noun}s",
     }
     text = (
         f"{fit.get(check['verdict'], 'The reference was checked')}: it agrees with"
@@ -123,8 +126,8 @@ def _signal(evidence: Evidence) -> tuple[str | None, Sentence | None]:
     if evidence.detection is not None and len(evidence.detection):
         top = evidence.detection.iloc[0]
         text = (
-            f"Of the signals here {top['signal']} finds the wrong labels best, with an AUROC of {top['auroc']:.3f}"
-            f" ({top['auroc_low']:.3f} to {top['auroc_high']:.3f})."
+            f"Of the signals here {top['signal']} finds the wrong {evidence.noun}s best, with an AUROC of"
+            f" {top['auroc']:.3f} ({top['auroc_low']:.3f} to {top['auroc_high']:.3f})."
         )
         return str(top["signal"]), Sentence(text, "Evaluate")
     refused = evidence.check is None or evidence.check["verdict"] == "Do not use"
@@ -134,17 +137,20 @@ def _signal(evidence: Evidence) -> tuple[str | None, Sentence | None]:
         return None, Sentence(
             "None of the signals here is one to filter by unseen: compare and review them.", "Compare"
         )
-    text = f"No label here is known to be right or wrong; of the signals here {chosen} did best where that was known."
+    text = (
+        f"No {evidence.noun} here is known to be right or wrong;"
+        f" of the signals here {chosen} did best where that was known."
+    )
     return chosen, Sentence(text, "Overview")
 
 
 def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
     """The share to keep, the range worth trying, and why."""
-    best, quality = evidence.best, evidence.quality
+    best, quality, noun = evidence.best, evidence.quality, evidence.noun
     sentences = []
     if quality is not None:
         interval = f"{quality.low:.0%} to {quality.high:.0%}"
-        text = f"About {quality.share:.0%} of the labels are right ({interval}, estimated from {_by(quality)})."
+        text = f"About {quality.share:.0%} of the {noun}s are right ({interval}, estimated from {_by(quality)})."
         sentences.append(Sentence(text, "Evaluate"))
     if best is not None:
         sentences.append(Sentence(best.sentence, "Evaluate"))
@@ -153,14 +159,17 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
         if quality is None or not quality.noisy:
             sentences.append(Sentence("Keep everything.", "Evaluate"))
             return 1.0, 1.0, 1.0, sentences
-        text = "As some labels are wrong, that is still the one to try first."
+        text = f"As some {noun}s are wrong, that is still the one to try first."
         sentences.append(Sentence(text, "Evaluate"))
         return best.budget, max(quality.low - 2 * BEYOND, LEAST), quality.high, sentences
     if quality is None:
-        sentences.append(Sentence("How many labels are wrong is not known, so no budget is advised.", "Overview"))
+        sentences.append(Sentence(f"How many {noun}s are wrong is not known, so no budget is advised.", "Overview"))
         return 1.0, 0.0, 1.0, sentences
     if not quality.noisy:
-        sentences.append(Sentence("All of them may be right: keep everything.", "Evaluate"))
+        text = "All of them may be right: keep everything."
+        if quality.high - quality.low > WIDE:
+            text = "That is too wide to choose a budget by: keep everything until verdicts say more."
+        sentences.append(Sentence(text, "Evaluate"))
         return 1.0, quality.low, 1.0, sentences
     keep, low = max(quality.share - BEYOND, LEAST), max(quality.low - 2 * BEYOND, LEAST)
     text = f"Worth trying: keep {low:.0%} to {quality.high:.0%}, {keep:.0%} first."
@@ -184,11 +193,12 @@ def _doubts(evidence: Evidence, keep: float) -> list[Sentence]:
         verdicts = int(np.ceil(share * (1 - share) * (float(norm.ppf(0.975)) / NARROW) ** 2 / 10) * 10)
         sentences.append(
             Sentence(
-                f"An audit of about {verdicts:,} verdicts would bring the share of right labels to ±{NARROW:.1%}.",
+                f"An audit of about {verdicts:,} verdicts would bring the share of right {evidence.noun}s"
+                f" to ±{NARROW:.1%}.",
                 "Audit",
             )
         )
-    if evidence.best is None and keep < 1:
+    if evidence.best is None and keep < 1 and evidence.noun == "label":
         text = "Whether a model gets better by it, one retraining shows: mimic evaluate retrain."
         sentences.append(Sentence(text, "Evaluate"))
     return sentences

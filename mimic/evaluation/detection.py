@@ -141,11 +141,14 @@ def detection_table(
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("auroc", ascending=False, ignore_index=True)
 
 
-def better_signal(signals: Mapping[str, NDArray[np.floating]], wrong: NDArray[np.bool_], main: str) -> tuple[bool, str]:
+def better_signal(
+    signals: Mapping[str, NDArray[np.floating]], wrong: NDArray[np.bool_], main: str, noun: str = "label"
+) -> tuple[bool, str]:
     """Whether another signal finds the wrong labels better than `main`, in a sentence that says by how much.
 
     Args:
         signals: as in `detection_table`; must hold `main`.
+        noun: what is wrong, a label or a caption.
 
     Returns:
         (True if one is ahead by more than two paired standard errors, the sentence).
@@ -158,7 +161,9 @@ def better_signal(signals: Mapping[str, NDArray[np.floating]], wrong: NDArray[np
     gap, error = auroc_difference(signals[best], signals[main], wrong)
     figures = f"AUROC {table.auroc[0]:.3f} against {own:.3f}"
     if gap > 2 * error:
-        return True, f"{best} finds the wrong labels better than {main} here: {figures} (± {2 * error:.3f} on the gap)."
+        said = f"{best} finds the wrong {noun}s better than {main} here: {figures}"
+        return True, f"{said} (± {2 * error:.3f} on the gap)."
     if gap < -2 * error:
-        return False, f"{main} finds the wrong labels best here: AUROC {own:.3f}, next {best} at {table.auroc[0]:.3f}."
-    return False, f"{best} and {main} find the wrong labels about equally well here: {figures}."
+        said = f"{main} finds the wrong {noun}s best here: AUROC {own:.3f}"
+        return False, f"{said}, next {best} at {table.auroc[0]:.3f}."
+    return False, f"{best} and {main} find the wrong {noun}s about equally well here: {figures}."

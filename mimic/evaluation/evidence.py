@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mimic.data import NOUN
 from mimic.errors import MimicError
 from mimic.evaluation.advice import Evidence
 from mimic.evaluation.assess import assess
@@ -28,6 +29,7 @@ def evidence_of(workspace: Workspace, run: Run, published: Published) -> Evidenc
         check=run.check,
         detection=_detection(workspace, dataset, published),
         best=best(curves(finished.fits())) if finished is not None else None,
+        noun=NOUN[published.task],
     )
 
 

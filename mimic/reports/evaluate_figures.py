@@ -16,8 +16,8 @@ MOST_CURVES = 6
 MOST_PARTS = 30
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _AXES = {
-    "roc": ("right labels dropped, %", "wrong labels dropped (recall), %"),
-    "pr": ("wrong labels dropped (recall), %", "wrong among the dropped (precision), %"),
+    "roc": ("right ones dropped, %", "wrong ones dropped (recall), %"),
+    "pr": ("wrong ones dropped (recall), %", "wrong among the dropped (precision), %"),
 }
 
 
@@ -94,7 +94,7 @@ def retraining(table: pd.DataFrame, colours: Palette, filters: list[str]) -> go.
     return _legend(figure, colours)
 
 
-def shares(table: pd.DataFrame, colours: Palette, axis: str = "labels that are right, %") -> go.Figure:
+def shares(table: pd.DataFrame, colours: Palette, axis: str = "share that is right, %") -> go.Figure:
     """Estimated shares with their 95 % intervals, the first on top; a cross where the truth is known.
 
     Args:

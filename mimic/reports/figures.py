@@ -176,7 +176,7 @@ def detection(table: pd.DataFrame, colours: Palette, main: str, *, largest: int 
         )
     )
     figure.add_vline(x=0.5, line={"color": colours.muted, "width": 1, "dash": "dot"})
-    style_axes(figure, colours, "AUROC of finding wrong labels (0.5 = chance)", "", 90 + 38 * len(shown))
+    style_axes(figure, colours, "AUROC of finding what is wrong (0.5 = chance)", "", 90 + 38 * len(shown))
     lowest = float(np.nanmin([0.5, *shown["auroc"]]))
     figure.update_xaxes(range=[lowest - 0.04, 1.0])
     names = [text.figure_label(name) for name in shown["signal"]]
@@ -229,10 +229,10 @@ def agreement_bars(shares: Sequence[tuple[str, float, str]], colours: Palette) -
             textfont={"color": colours.text},
             cliponaxis=False,
             marker={"color": [getattr(colours, colour) for *_, colour in shown], "line": {"width": 0}},
-            hovertemplate="%{text} of the given labels<extra></extra>",
+            hovertemplate="%{text} of what was given<extra></extra>",
         )
     )
-    style_axes(figure, colours, "agreement with the given labels, %", "", 76 + 30 * len(shown))
+    style_axes(figure, colours, "agreement with what was given, %", "", 76 + 30 * len(shown))
     figure.update_layout(bargap=0.3)
     figure.update_xaxes(range=[0, 112], tickvals=list(range(0, 101, 20)))  # room for the figure beside a full bar
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[who for who, *_ in shown], showgrid=False)

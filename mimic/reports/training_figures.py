@@ -13,7 +13,7 @@ from mimic.reports.palette import Palette
 # What a line of the curves is of: the word for it, and how it is drawn.
 SPLITS = {"train": "dot", "validation": "solid", "truth": "dash"}
 _WORDS = {"train": "training", "validation": "held back", "truth": "held back, true labels"}
-_ARMS = {"grad_mimic": "Grad-Mimic", "uniform": "equal weights"}
+ARMS = {"grad_mimic": "Grad-Mimic", "uniform": "equal weights"}
 
 
 def curves(
@@ -30,7 +30,7 @@ def curves(
     """
     figure = go.Figure()
     factor = 100 if measure == "accuracy" else 1
-    for arm, words in _ARMS.items():
+    for arm, words in ARMS.items():
         for split in splits:
             mine = points[(points["arm"] == arm) & (points["split"] == split)]
             if mine.empty:
@@ -114,7 +114,7 @@ def strips(found: pd.DataFrame, colours: Palette, title: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0, line={"color": colours.text, "width": 1.5, "dash": "dot"})
-    style_axes(figure, colours, title, "epoch", 90 + max(22 * len(rows), 180))
+    style_axes(figure, colours, title, "epoch", 90 + max(22 * len(rows), 280))
     figure.update_yaxes(
         tickvals=rows, ticktext=[str(epoch + 1) for epoch in epochs], autorange="reversed", showgrid=False
     )

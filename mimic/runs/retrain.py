@@ -80,8 +80,14 @@ def retrain(
         on_progress: told after every job.
 
     Raises:
-        MimicError: no run with a model; a name, budget or split that does not work; another process is at it.
+        MimicError: a data set of captions; no run with a model; a name, budget or split that does not work; another
+            process is at it.
     """
+    if dataset.task == "captions":
+        raise MimicError(
+            f"{dataset.name} has captions, and a retraining is of labels alone: "
+            "compare its filters by `mimic evaluate detect`"
+        )
     for budget in asked.budgets:
         if not 0 < budget < 1:
             raise MimicError(f"--budgets {budget}: a budget is a share to keep, above 0 and below 1")

@@ -26,6 +26,7 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.decided import decided_scores
 from mimic.workspace.queries.threshold import line_keeping
 from pages.widgets import state
+from pages.widgets.runs import short_names
 
 UNFORESEEN = "Something went wrong that mimic did not foresee."
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -117,7 +118,11 @@ def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
     dataset = workspace.dataset(pickers[0].selectbox("Data set", names, key=wanted))
     runs = [run.id for run in published if run.dataset == dataset.name]
     wanted = state.one_of("run", runs)
-    run = workspace.run(st.session_state[wanted] if by_filter else pickers[1].selectbox("Run", runs, key=wanted))
+    if not by_filter:
+        called = short_names(workspace.run(run) for run in runs)
+        help = f"`{st.session_state[wanted]}`"  # the whole name, which commands take
+        pickers[1].selectbox("Run", runs, key=wanted, format_func=called.get, help=help)
+    run = workspace.run(st.session_state[wanted])
     wanted = state.one_of("signal", run.signals, run.main)
     signal = st.session_state[wanted] if by_filter else pickers[2].selectbox("Signal", run.signals, key=wanted)
     chosen = Chosen(workspace, dataset, run, Published.of(run, dataset), signal)
@@ -166,12 +171,13 @@ def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:
     if not found:
         scored = line_keeping(chosen.published, chosen.signal, 0).scored
         st.info(
-            f"{text.count(scored)} samples are scored, and no filter is saved yet: choose a line and save it first.",
+            f"{text.count(scored)} samples are scored, and no filter is saved yet: "
+            "choose a line, or combine signals, and save that first.",
             icon=":material/info:",
         )
-        st.page_link(
-            "pages/threshold.py", label="Choose a line", icon=":material/arrow_forward:", query_params=chosen.address
-        )
+        for file, label in (("threshold", "Choose a line"), ("combine", "Combine signals")):
+            icon = ":material/arrow_forward:"
+            st.page_link(f"pages/{file}.py", label=label, icon=icon, query_params=chosen.address)
         state.leave(page, chosen.address)
         st.stop()
     return found

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from mimic.data import NOUN
 from mimic.evaluation.agreement import rank_correlation
 from mimic.evaluation.detection import better_signal, detection_table
 from mimic.workspace.queries.connection import Published
@@ -16,7 +17,8 @@ from mimic.workspace.queries.rows import judged
 def detection(published: Published) -> tuple[pd.DataFrame, bool, str]:
     """`detection_table` of the run's signals, and what `better_signal` says of its main one."""
     known = judged(published)
-    return detection_table(known.signals, known.wrong), *better_signal(known.signals, known.wrong, published.main)
+    said = better_signal(known.signals, known.wrong, published.main, NOUN[published.task])
+    return detection_table(known.signals, known.wrong), *said
 
 
 @lru_cache(maxsize=16)

@@ -22,6 +22,7 @@ from mimic.filters.steps import Link, Step, joined, steps_of
 from mimic.reports import text
 from mimic.workspace.queries.bins import bins_of
 from mimic.workspace.queries.dense import Dense
+from pages.widgets.runs import short_names
 
 LINKS: dict[Link, str] = {"and": "and", "or": "or", "minus": "but not"}
 CUTS = {"top": "best share", "bottom": "worst share", "line": "line", "mixture": "mixture", "two_means": "two groups"}
@@ -43,10 +44,17 @@ def rows(rule: Rule, table: Dense, columns: Sequence[Column], turn: int, take: T
         counts: what each step leaves, in words.
     """
     steps = steps_of(rule)
+    named = _with(columns, [column for _, part in steps for column in part.columns])
+    runs = short_names(table.workspace.run(run) for run in {column.run for column in named})
+
+    def called(column: Column) -> str:
+        own = column.run == columns[0].run
+        return text.plain(column.signal, 40) + ("" if own else f" · {runs[column.run]}")
+
     for place, (link, part) in enumerate(steps):
         with st.container(border=True, gap="small"):
-            with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-                row = _Row(steps, place, turn, take)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                row = _Row(steps, place, turn, take, called)
                 if place:
                     row.choice("link", list(LINKS), link, LINKS.get, 110)
                 else:
@@ -64,8 +72,8 @@ def rows(rule: Rule, table: Dense, columns: Sequence[Column], turn: int, take: T
 class _Row:
     """One step's widgets: their keys, and what to do when one is moved."""
 
-    def __init__(self, steps: list[Step], place: int, turn: int, take: Take) -> None:
-        self._steps, self._place, self._turn, self._take = steps, place, turn, take
+    def __init__(self, steps: list[Step], place: int, turn: int, take: Take, called: Callable[[Column], str]) -> None:
+        self._steps, self._place, self._turn, self._take, self.called = steps, place, turn, take, called
         self.made: Callable[[], Rule] = lambda: steps[place][1]
 
     def key(self, name: str) -> str:
@@ -122,7 +130,7 @@ def _part(row: _Row, part: Rule, table: Dense, columns: Sequence[Column]) -> Non
 
 
 def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column]) -> None:
-    column = row.choice("signal", _with(columns, [part.column]), part.column, partial(named, run=columns[0].run), 200)
+    column = row.choice("signal", _with(columns, [part.column]), part.column, row.called, 200)
     cut = row.choice("cut", list(CUTS), _cut_of(part), CUTS.get, 130)
     kept: Best | None = None  # an amount that no slider can show stays as it is
     if cut in SHARES:
@@ -187,7 +195,7 @@ def _range(table: Dense, column: Column) -> tuple[float, float]:
 def _several(row: _Row, present: Sequence[Column], columns: Sequence[Column]) -> None:
     st.multiselect(
         "signals", _with(columns, present), key=row.present("signals", list(present)),
-        format_func=partial(named, run=columns[0].run), on_change=row.moved, label_visibility="collapsed", width=420,
+        format_func=row.called, on_change=row.moved, label_visibility="collapsed", width=420,
     )  # fmt: skip
 
 
@@ -201,8 +209,3 @@ def _share(row: _Row, share: float, name: str = "share") -> None:
 
 def _with(columns: Sequence[Column], present: Sequence[Column]) -> list[Column]:
     return list(dict.fromkeys([*columns, *present]))
-
-
-def named(column: Column, run: str) -> str:
-    """A signal as a chooser shows it: of another run than the one at hand with that run's name."""
-    return text.plain(column.signal, 40) + ("" if column.run == run else f" · {text.plain(column.run, 40)}")

@@ -13,7 +13,19 @@ from mimic.workspace.queries.nearest import nearest
 from tests.pages import captioned
 from tests.pages.conftest import Open, markup, words
 
-PAGES = ["overview", "explore", "threshold", "compare", "sample", "review", "audit", "export"]
+PAGES = [
+    "overview",
+    "explore",
+    "threshold",
+    "combine",
+    "compare",
+    "sample",
+    "review",
+    "audit",
+    "evaluate",
+    "export",
+    "sql",
+]
 
 
 @pytest.fixture(scope="module")
