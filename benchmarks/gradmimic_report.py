@@ -292,6 +292,7 @@ quality has nothing to find: what it calls best is what is easy.
 def finetuning(arms: pd.DataFrame, scores: pd.DataFrame, write: bool) -> str:
     """Full fine-tuning."""
     keys = ["dataset", "network", "labels"]
+    arms = arms.assign(exhausted=arms.exhausted.astype(float))  # nothing but None, where it never happened
     if write:
         write_csv("gradmimic_finetune", summary(arms, [*keys, "arm"], ["accuracy", "exhausted"]))
         write_csv("gradmimic_scores", summary(scores, [*keys, "epoch", "score"], ["auroc", "mean"]))

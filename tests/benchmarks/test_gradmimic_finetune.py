@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
 from benchmarks import gradmimic_finetune as tuning
+from benchmarks import gradmimic_report as reports
 from benchmarks.gradmimic_data import Pictures
 from mimic import Direction, mimic_scores
 
@@ -65,6 +67,10 @@ def test_every_arm_and_every_look():
     looked = [row for row in found["scores"] if row["labels"] == "symmetric 0.5"]
     assert {row["epoch"] for row in looked} == {0, 1}
     assert {"full", "last, cosine", "full, the reference's statistics"} <= {row["score"] for row in looked}
+    arms, scores = pd.DataFrame(found["arms"]), pd.DataFrame(found["scores"])
+    shown = reports.finetuning(arms.assign(exhausted=None), scores, write=False)
+    assert "| Grad-Mimic, full |" in shown
+    assert "it never happened" in shown
 
 
 def test_the_reference_s_statistics_are_taken_over(setups):
