@@ -1,6 +1,6 @@
-"""Takes the pictures of the app in docs/screenshots: every page on the sample data, light and dark.
+"""Takes the pictures of the app in docs/screenshots: pages on the sample data, light and dark.
 
-    python -m docs.screenshots [--workspace W]      W is scored by `mimic demo --no-app --workspace W` first
+    python -m docs.screenshots [--workspace W]      W gets what it lacks of a demo and a short training
 
 Needs Chromium and playwright, as the browser tests do.
 """
@@ -18,20 +18,33 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from mimic.runs import demo
 from mimic.runs.launch import app_file
+from mimic.workspace.layout import Workspace
 
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+WIDTH = 1280
+COLOURS = 128  # of a picture's palette: a third of the bytes, and nothing that shows
+SAMPLE_DATA = HERE.parent / "sample_data"
+RULE = "ref_logprob@top90% - mimic@bottom15%"
+# name → where, and how high; {sample}, {labels} and {captions} are a sample and the runs that are shown
 PAGES = {
-    "overview": ("/", 1130),
-    "explore": ("/explore?split=truth&order=lowest", 1130),
-    "threshold": ("/threshold?keep=2400", 1130),
-    "compare": ("/compare?b=ref_logprob&keep=2400", 1330),
-    "sample": ("/sample?sample={sample}", 900),
+    "overview": ("/?dataset=sample&run={labels}", 1130),
+    "explore": ("/explore?dataset=sample&run={labels}&split=truth&order=lowest", 1130),
+    "threshold": ("/threshold?dataset=sample&run={labels}&keep=2400", 1130),
+    "combine": ("/combine?dataset=sample&run={labels}&rule=" + quote(RULE), 1050),
+    "compare": ("/compare?dataset=sample&run={labels}&b=ref_logprob&keep=2400", 1330),
+    "sample": ("/sample?dataset=sample&run={labels}&sample={sample}", 900),
+    "review": ("/review?dataset=sample&run={labels}", 800),
+    "evaluate": ("/evaluate?dataset=sample&run={labels}", 960),
+    "train": ("/train?dataset=sample", 1020),
+    "captions": ("/explore?dataset=captions&run={captions}&split=truth&order=lowest", 1130),
 }
 
 
@@ -42,15 +55,31 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         workspace = asked.workspace or Path(made) / "workspace"
-        demo = [sys.executable, "-m", "mimic.cli", "demo", "--no-app", "--workspace", str(workspace)]
-        subprocess.run(demo, check=True)
+        make(workspace)
+        shown = {"labels": newest(workspace, demo.DATASET), "captions": newest(workspace, demo.CAPTIONS)}
         with serving(workspace) as base, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             for theme in ("light", "dark"):
                 for name, (address, height) in PAGES.items():
                     picture = HERE / "screenshots" / f"{name}-{theme}.png"
-                    take(browser, base + address.format(sample=asked.sample), theme, height, picture)
+                    take(browser, base + address.format(sample=asked.sample, **shown), theme, height, picture)
                     print(f"{picture.relative_to(HERE.parent)}  {picture.stat().st_size / 1000:.0f} kB")
+
+
+def make(workspace: Path) -> None:
+    """The demonstration and a short training, or what is missing of them."""
+    place = ["--workspace", str(workspace)]
+    files = {name: str(SAMPLE_DATA / f"{name}.safetensors") for name in ("reference", "start")}
+    train = ["train", demo.DATASET, "--model", demo.MODEL, "--compare", "uniform", "--epochs", "3", "--lr", "0.001"]
+    train += [word for name, file in files.items() for word in (f"--{name}", file)]
+    for command in (["demo", "--no-app"], train):
+        subprocess.run([sys.executable, "-m", "mimic.cli", *command, *place], check=True)
+
+
+def newest(workspace: Path, dataset: str) -> str:
+    """The data set's newest scoring run: its first signals, not those added to it."""
+    runs = Workspace(workspace).runs(dataset)
+    return next(run.id for run in runs if run.state == "published" and run.facts["kind"] == "score")
 
 
 @contextmanager
@@ -60,7 +89,7 @@ def serving(workspace: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(app_file()), "--server.port", str(port)]
-    environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.resolve())}
+    environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.resolve()), "LOGNAME": "reviewer"}
     log, home = workspace / "server.log", app_file().parent
     with log.open("wb") as file:
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=file, stderr=subprocess.STDOUT)
@@ -81,8 +110,8 @@ def serving(workspace: Path) -> Iterator[str]:
 
 
 def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> None:
-    """One picture, 1280 pixels wide."""
-    context = browser.new_context(viewport={"width": 1280, "height": height}, color_scheme=theme)
+    """One picture, of few colours, which the pages have anyway."""
+    context = browser.new_context(viewport={"width": WIDTH, "height": height}, color_scheme=theme)
     page = context.new_page()
     page.goto(url)
     settle(page)
@@ -90,7 +119,7 @@ def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> 
     page.screenshot(path=picture)
     context.close()
     with Image.open(picture) as image:
-        image.convert("RGB").save(picture, optimize=True)
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 def settle(page: Page) -> None:

@@ -118,6 +118,8 @@ if not runs:
         f"mimic train {name} --model MODEL --reference reference.safetensors --compare uniform{frame.where(workspace)}",
         language=None,
     )
+    if chosen is None:  # there may be nothing to train on
+        frame.nothing_yet(workspace)
     state.leave("train", carried)
     st.stop()
 ids = [run.id for run in runs]

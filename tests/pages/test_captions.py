@@ -22,7 +22,6 @@ PAGES = [
     "sample",
     "review",
     "audit",
-    "evaluate",
     "export",
     "sql",
 ]
@@ -42,6 +41,14 @@ def test_every_page_opens(page: str, dataset: str, workspace: Workspace, open_pa
     app = open_page(workspace, page, dataset=dataset)
     assert not app.error
     assert not re.search(r"\bnan\b|None(?! yet)", markup(app))
+
+
+def test_evaluate_speaks_of_captions(workspace: Workspace, open_page: Open) -> None:
+    app = open_page(workspace, "evaluate", dataset="captions")
+    assert not app.error
+    assert "Captions that are right" in [metric.label for metric in app.metric]
+    refused = open_page(workspace, "evaluate", dataset="texts").error[0].value
+    assert "two of each are the least" in refused
 
 
 def test_text_is_looked_for_in_captions(workspace: Workspace, open_page: Open) -> None:
