@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from mimic.workspace.files import write_json
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.nearest import nearest
@@ -73,6 +75,20 @@ def test_the_sample_page_says_what_is_wrong_and_what_lies_near(workspace: Worksp
     found = nearest(published, swapped.number)
     assert found is not None
     assert f"its own is number {found.caption_rank} of 1,000" in markup(app)
+
+
+def test_a_run_of_further_signals_has_the_embeddings_of_its_base(workspace: Workspace, open_page: Open) -> None:
+    dataset, base = workspace.dataset("captions"), workspace.run("captions-run")
+    more = captioned.score(workspace, dataset, "captions-run-more")
+    write_json(more.folder / "run.json", more.facts | {"of": base.id})
+    shown = nearest(Published.of(workspace.run(more.id), dataset), 3)
+    expected = nearest(Published.of(base, dataset), 3)
+    assert shown is not None
+    assert expected is not None
+    assert shown.captions["sample"].tolist() == expected.captions["sample"].tolist()
+    app = open_page(workspace, "sample", dataset="captions", run=more.id, sample="3")
+    assert "Captions nearest to this picture" in markup(app)
+    shutil.rmtree(more.folder)
 
 
 def test_hostile_captions_stay_words(workspace: Workspace, open_page: Open) -> None:

@@ -1,17 +1,21 @@
 """Which captions lie nearest to an image, and which images nearest to a caption, by the reference's embeddings.
 
 A published run of captions leaves them in its folder: ``embeddings/samples.npy`` int32 (N,) ascending, ``image.npy``
-and ``text.npy`` float16 (N, D), rows of unit length. They are looked at where they lie on the disk.
+and ``text.npy`` float16 (N, D), rows of unit length. They are looked at where they lie on the disk; a run of further
+signals (``of`` in its run.json) has those of the run it was made from.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mimic.workspace.files import read_json
+from mimic.workspace.layout import check_name
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.connection import Published
 
@@ -41,7 +45,7 @@ class Nearest:
 
 def nearest(published: Published, sample: int, count: int = 6) -> Nearest | None:
     """The nearest captions and images; None where the run has no embeddings of the sample."""
-    folder = published.scores_file.parent / FOLDER
+    folder = _folder(published)
     try:
         samples, image, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("samples", "image", "text"))
     except (OSError, ValueError):
@@ -55,6 +59,13 @@ def nearest(published: Published, sample: int, count: int = 6) -> Nearest | None
     images, image_rank = _nearest(image[::step], text[place], image[place], count)
     frames = [rows_of(published, numbers[rows].tolist()).assign(cosine=cosines) for rows, cosines in (captions, images)]
     return Nearest(frames[0], frames[1], caption_rank, image_rank, len(numbers))
+
+
+def _folder(published: Published) -> Path:
+    """Where the embeddings lie, if they do."""
+    own = published.scores_file.parent
+    base = read_json(own / "run.json").get("of")
+    return (own if base is None else own.parent / check_name("run", str(base))) / FOLDER
 
 
 def _nearest(
