@@ -7,9 +7,10 @@ import pytest
 
 import mimic
 from mimic import cli
+from mimic.evaluation.assess import assess
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import save_filter
-from tests.workspace.queries.conftest import known  # noqa: F401
+from tests.workspace.queries.conftest import forget, known  # noqa: F401
 
 RULE = {"kind": "threshold", "run": "first", "signal": "mimic", "threshold": 0.1, "drop_unscored": False}
 
@@ -64,7 +65,10 @@ def test_audit_from_draw_to_intervals(known, command, tmp_path):  # noqa: F811
     code, said, _ = command("audit", "strict", "--draw", 300, "--out", path)
     assert code == 0
     assert "drawn       150 samples that strict drops and 150 that it keeps" in said
-    assert "Not enough verdicts: 0 bad samples" in command("audit", "strict", "--verdicts", path)[1]
+    code, _, said = command("audit", "strict", "--verdicts", path)
+    assert (code, "no verdict is filled in" in said, said.count("\n")) == (2, True, 1)
+    code, _, said = command("audit", "strict")
+    assert (code, "nobody has judged a sample of audit strict yet" in said, said.count("\n")) == (2, True, 1)
     lines = path.read_text().splitlines()
     filled = [lines[0]] + [
         line + ("bad" if known.wrong[int(line.split(",")[1][:-4])] else "good") for line in lines[1:]
@@ -75,6 +79,13 @@ def test_audit_from_draw_to_intervals(known, command, tmp_path):  # noqa: F811
     assert said.count("300 verdicts, 95% intervals") == 2
     assert said.count("precision ") == said.count("recall ") == 2
     assert "more verdicts" in said
+    assert "recorded    300 verdicts\n" in said
+    assert "recorded    0 verdicts; 300 were there already" in command("audit", "strict", "--verdicts", path)[1]
+    assert "300 verdicts, 95% intervals" in command("audit", "strict")[1]
+    code, said, _ = command("evaluate", "detect", "first:mimic", "first:fine", "--truth", "audit:strict")
+    assert (code, "audit strict, weighted: " in said) == (0, True)
+    assert assess(known.workspace, known.workspace.dataset("d")).quality.method == "audit"
+    forget(known)
     code, _, said = command("audit", "unheard-of")
     assert (code, said.count("\n")) == (2, 1)
 

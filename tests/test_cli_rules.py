@@ -7,7 +7,7 @@ import pytest
 
 from mimic.workspace.filters import load_filter
 from tests.test_cli_filtering import command  # noqa: F401
-from tests.workspace.queries.conftest import known  # noqa: F401
+from tests.workspace.queries.conftest import forget, known  # noqa: F401
 
 # ruff: noqa: F811 (fixtures are imported by name)
 
@@ -114,7 +114,7 @@ def test_an_audit_of_a_rule_draws_from_both_sides(known, command, tmp_path):
     marked = [line + ("bad" if known.wrong[int(line.split(",")[1][:-4])] else "good") for line in lines[1:]]
     path.write_text("\n".join([lines[0], *marked]) + "\n")
     code, said, _ = command("audit", "joined", "--verdicts", path)
-    assert code == 0
+    assert (code, "recorded    300 verdicts" in said) == (0, True)
     assert "the rule: " in said
     keeps = [known.scores["mimic"], known.second_scores["fine"]]
     dropped = np.logical_or.reduce([~np.isnan(side) & ~top(side, 0.5) for side in keeps])
@@ -123,6 +123,7 @@ def test_an_audit_of_a_rule_draws_from_both_sides(known, command, tmp_path):
     code, _, said = command("audit", "joined", "--verdicts", path, "--at", 0.3)
     assert (code, said.count("\n")) == (2, 1)
     assert "leave out other lines" in said
+    forget(known)
     command("filter", "first", "--rule", "mimic@top50% & second:fine@top40%", "--name", "joined", "--replace")
     code, _, said = command("audit", "joined", "--draw", 300)
     assert code == 2

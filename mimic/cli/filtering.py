@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Where to write the CSV of drawn samples to fill in.")] = None,
     verdicts: Annotated[
         Path | None,
-        typer.Option(help="The filled-in CSV (verdict: good, bad or unsure); by default the Audit page's verdicts."),
+        typer.Option(help="The filled-in CSV (verdict: good, bad or unsure), to record beside the Audit page's."),
     ] = None,
     at: Annotated[
         list[float] | None, typer.Option(help="Other lines to judge by the same verdicts. May be repeated.")
@@ -75,7 +76,7 @@ def audit(
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Draw samples for people to judge, and say from their verdicts how good a filter is, with honest intervals."""
-    from mimic.evaluation.verdicts import begin, judge_lines, read_verdicts, recorded, to_judge
+    from mimic.evaluation.verdicts import begin, judge_lines, read_verdicts, record, recorded, to_judge
     from mimic.workspace.audits import load_audit
     from mimic.workspace.decisions import Decisions
     from mimic.workspace.spreadsheets import write_texts
@@ -93,10 +94,28 @@ def audit(
     opened = load_audit(place, name)
     published = table.published(opened.run)
     people = Decisions(place, table.dataset)
-    given = read_verdicts(verdicts, published, opened) if verdicts else recorded(people, opened)
+    if verdicts is not None:
+        filled = read_verdicts(verdicts, published, opened)
+        new = record(people, published, opened, filled, _account())
+        there = f"; {len(filled) - new:,} were there already" if new < len(filled) else ""
+        console().print(f"recorded    {new:,} verdicts{there}")
+    given = recorded(people, opened)
+    if not given:
+        raise MimicError(
+            f"nobody has judged a sample of audit {name} yet: do so on the Audit page, or fill in the file of"
+            f" mimic audit {name} --draw {len(opened.samples)} --out FILE and give it with --verdicts FILE"
+        )
     lines = [opened.line, *(at or [])]
     for score, judgement in zip(lines, judge_lines(published, opened, given, lines), strict=True):
         _print_judgement("the rule" if score is None else f"{score:.6g}", judgement)
+
+
+def _account() -> str:
+    """Whose verdicts a file's are: the account's, as on the Audit page."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container may run under a number that has no name
+        return "csv"
 
 
 def filter_(

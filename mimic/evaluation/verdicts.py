@@ -16,7 +16,7 @@ from mimic.errors import MimicError
 from mimic.evaluation.audit import Judgement, Piece, ZoneVerdicts, judge, judge_pieces, quotas
 from mimic.filters.rule import Rule
 from mimic.workspace.audits import Audit, Zone, begin_audit, begin_audit_of
-from mimic.workspace.decisions import Decisions
+from mimic.workspace.decisions import DECIDING, Decisions, Subject
 from mimic.workspace.queries.audit import counts_between, rows_of, scores_of
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.dense import Dense
@@ -52,10 +52,41 @@ def begin(table: Dense, name: str, rule: Rule, count: int, seed: int = 0) -> Aud
 
 
 def recorded(decisions: Decisions, audit: Audit) -> dict[int, Verdict]:
-    """The verdicts given on the Audit page so far, by sample."""
+    """The verdicts given so far, on the Audit page or in a CSV, by sample."""
     decided = decisions.decided(audit.source).to_pylist()
     verdicts: dict[int, Verdict] = dict.fromkeys(decisions.skipped(audit.source), "unsure")
     return verdicts | {row["sample"]: "good" if row["action"] == "keep" else "bad" for row in decided}
+
+
+def record(decisions: Decisions, published: Published, audit: Audit, verdicts: Mapping[int, Verdict], who: str) -> int:
+    """Keep verdicts as the Audit page does: events of the audit's source. The same again adds nothing.
+
+    Args:
+        published: the audit's run.
+        verdicts: verdict by sample; they hold from now on, those of other samples stay as they were.
+        who: whose they are.
+
+    Returns:
+        How many were recorded: the new ones, and those that differ from what stood there.
+    """
+    before = recorded(decisions, audit)
+    fresh = [sample for sample, verdict in verdicts.items() if before.get(sample) != verdict]
+    rows = rows_of(published, fresh)
+    for sample, id, label in zip(rows["sample"], rows["id"], rows["label"], strict=True):
+        subject = Subject(int(sample), id, label, published.run, audit.source)
+        verdict = verdicts[subject.sample]
+        if verdict == "unsure":
+            _take_back(decisions, audit, subject.sample, who)
+        decisions.record(who, "skip" if verdict == "unsure" else "keep" if verdict == "good" else "drop", subject)
+    return len(fresh)
+
+
+def _take_back(decisions: Decisions, audit: Audit, sample: int, who: str) -> None:
+    """Undo what this audit decided about a sample: a skip alone would leave it standing."""
+    log = decisions.history(sample)
+    standing = log["action"].isin(DECIDING) & (log["source"] == audit.source) & ~log["undone"]
+    for event in log["event"][standing]:
+        decisions.undo(who, int(event))
 
 
 def judge_lines(
@@ -115,7 +146,7 @@ def read_verdicts(path: Path, published: Published, audit: Audit) -> dict[int, V
     """Verdicts from a CSV with columns id and verdict: good, bad, unsure, or nothing where nobody looked yet.
 
     Raises:
-        MimicError: no such file or columns; another word; an id that the audit did not draw.
+        MimicError: no such file or columns; another word; an id that the audit did not draw; no verdict at all.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -139,6 +170,8 @@ def read_verdicts(path: Path, published: Published, audit: Audit) -> dict[int, V
             raise MimicError(f"row {number} of {path} says {row['verdict']!r}: a verdict is good, bad, unsure or empty")
         if word:
             verdicts[sample] = word  # type: ignore[assignment]
+    if not verdicts:
+        raise MimicError(f"no verdict is filled in in {path}: write good, bad or unsure in its column verdict")
     return verdicts
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from mimic.errors import MimicError
 from mimic.evaluation.audit import quotas
-from mimic.evaluation.verdicts import judge_lines, read_verdicts, recorded, to_judge
+from mimic.evaluation.verdicts import judge_lines, read_verdicts, record, recorded, to_judge
 from mimic.workspace.audits import begin_audit
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.queries.threshold import line_at
 from mimic.workspace.spreadsheets import write_texts
-from tests.workspace.queries.conftest import known  # noqa: F401
+from tests.workspace.queries.conftest import forget, known  # noqa: F401
 
 LINE = 0.1
 
@@ -84,6 +84,9 @@ def test_a_csv_goes_out_and_comes_back(known, audit, tmp_path):  # noqa: F811
     path.write_text("id,verdict\nId/1,good\nnot drawn,bad\n")
     with pytest.raises(MimicError, match="did not draw"):
         read_verdicts(path, known.published, audit)
+    path.write_text(f"id,verdict\nId/{audit.samples[0]},\n")
+    with pytest.raises(MimicError, match="no verdict is filled in"):
+        read_verdicts(path, known.published, audit)
     path.write_text("name,verdict\n")
     with pytest.raises(MimicError, match="needs the columns id and verdict"):
         read_verdicts(path, known.published, audit)
@@ -106,3 +109,24 @@ def test_verdicts_are_decisions_of_this_audit(known, audit, monkeypatch):  # noq
     assert recorded(decisions, audit) == expected
     decisions.record("bob", "keep", Subject(fourth, str(fourth), None, source=audit.source))
     assert recorded(decisions, audit) == expected | {fourth: "good"}
+    forget(known)
+
+
+def test_recorded_verdicts_are_those_given_and_the_same_again_adds_nothing(known, audit, monkeypatch):  # noqa: F811
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    decisions = Decisions(known.workspace, known.workspace.dataset("d"))
+    first, second, third, fourth = audit.samples[:4]
+    given = {first: "good", second: "bad", third: "unsure"}
+    assert record(decisions, known.published, audit, given, "ann") == 3
+    assert record(decisions, known.published, audit, given, "ann") == 0
+    assert recorded(decisions, audit) == given
+    changed = {first: "unsure", second: "good", third: "bad"}
+    assert record(decisions, known.published, audit, changed, "bob") == 3
+    assert recorded(decisions, audit) == changed
+    assert record(decisions, known.published, audit, {fourth: "good"}, "bob") == 1
+    assert recorded(decisions, audit) == changed | {fourth: "good"}
+    row = decisions.history(fourth).iloc[0]
+    assert (row["who"], row["id"], row["run"], row["source"]) == (
+        "bob", f"Id/{fourth}", known.published.run, audit.source,
+    )  # fmt: skip
+    forget(known)

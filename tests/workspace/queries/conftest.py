@@ -12,6 +12,7 @@ import pytest
 
 from mimic.data import Sample
 from mimic.workspace.datasets import Source, create_dataset
+from mimic.workspace.decisions import Decisions
 from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
@@ -74,6 +75,14 @@ def write_run(
         columns += [logprob, logprob, logprob, agrees, agrees, reasons]
         write_part(run, piece, pa.table(columns, schema=part_schema(SIGNALS)))
     return publish(run, dataset, {})
+
+
+def forget(known: Known) -> None:
+    """Undo every decision: the workspace is everybody's, and decisions overrule filters."""
+    decisions = Decisions(known.workspace, known.workspace.dataset("d"))
+    log = decisions.history(limit=100_000)
+    for row in log[(log["action"] != "undo") & ~log["undone"]].itertuples():
+        decisions.undo(row.who, row.event)
 
 
 @pytest.fixture(scope="session")
