@@ -1,10 +1,12 @@
 """Train: learning curves against equal weights, what the weights did, and how the scores went from epoch to epoch."""
 
+import shlex
+
 import pandas as pd
 import streamlit as st
 
 from mimic.reports import figures, text, training_figures
-from mimic.workspace.curves import read_curves
+from mimic.workspace.curves import read_curves, standing
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.progress import progress
@@ -15,7 +17,7 @@ from pages.widgets.runs import short_names
 chosen = frame.look("train", "Train", by_filter=True)
 workspace, colours = frame.the_workspace(), frame.colours()
 every = [run for run in workspace.runs() if run.facts.get("kind") == "train"]
-runs = [run for run in every if chosen is None or run.dataset == chosen.dataset.name] or every
+runs = [run for run in every if chosen is None or run.dataset == chosen.dataset.name]
 
 
 def course(run: Run) -> None:
@@ -77,8 +79,8 @@ def summary(run: Run) -> None:
 
 
 def results(points: pd.DataFrame) -> pd.DataFrame:
-    """The last point of each arm and split."""
-    last = points.groupby(["arm", "split"], sort=False).last().reset_index()
+    """Where each arm stands, on each split."""
+    last = standing(points)
     last["accuracy"] *= 100
     last["arm"] = last["arm"].map(training_figures.ARMS)
     return last[["arm", "split", "samples", "accuracy", "loss", "mean_score"]]
@@ -107,17 +109,33 @@ def how_far(run: Run) -> None:
         st.error(text.markdown(run.error, 600), icon=":material/error:")
 
 
+def asked(chosen: frame.Chosen | None) -> str:
+    """Model, reference and start as the data set's scored runs know them, as options of `mimic train`."""
+    known = {"model": "MODEL", "reference": "reference.safetensors"}
+    if chosen is not None:
+        scored = (run for run in workspace.runs(chosen.dataset.name) if run.facts.get("kind") == "score")
+        names = ("model", "reference", "start", "features")
+        config = next((run.config for run in scored), {})
+        known |= {name: str(config[name]) for name in names if config.get(name)}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in known.items())
+
+
 carried = chosen.address if chosen else {}
 if not runs:
+    name = chosen.dataset.name if chosen else "NAME"
+    on = f"on {text.markdown(name)}" if chosen else "here"
     st.info(
-        "No model has been trained here yet. Grad-Mimic re-weighs every batch by the Mimic Score:",
+        f"No model has been trained {on} yet. Grad-Mimic re-weighs every batch by the Mimic Score:",
         icon=":material/info:",
     )
-    name = chosen.dataset.name if chosen else "NAME"
-    st.code(
-        f"mimic train {name} --model MODEL --reference reference.safetensors --compare uniform{frame.where(workspace)}",
-        language=None,
-    )
+    st.code(f"mimic train {name}{asked(chosen)} --compare uniform{frame.where(workspace)}", language=None)
+    for other in sorted({run.dataset for run in every}):
+        st.page_link(
+            "pages/train.py",
+            label=f"Trainings on {text.markdown(other)}",
+            icon=":material/arrow_forward:",
+            query_params={"dataset": other},
+        )
     if chosen is None:  # there may be nothing to train on
         frame.nothing_yet(workspace)
     state.leave("train", carried)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mimic.cli.scoring import FEATURES, LOSSES, SCOPES, SPECS, absolute, json_file, usual_loss
 from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
+from mimic.runs.train.config import GRAD_MIMIC, UNIFORM
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 
@@ -132,7 +134,7 @@ def train(
 
 def print_training(run: Run) -> None:
     """What the arms came to, and where the models lie."""
-    from mimic.workspace.curves import read_curves
+    from mimic.workspace.curves import by_epoch, read_curves, standing
 
     out, curves = console(), read_curves(run)
     if run.facts["exhausted"]:
@@ -140,12 +142,39 @@ def print_training(run: Run) -> None:
         out.print(
             f"exhausted   at step {at}: the mean score was {mean:.3g}; the model has caught up with the reference"
         )
+    last = standing(curves).set_index(["arm", "split"])
     for arm, file in run.facts["models"].items():
-        mine = curves[curves["arm"] == arm]
         words = [
-            f"{split} {last['accuracy']:.1%} (loss {last['loss']:.4g})"
+            f"{split} {last.loc[arm, split].accuracy:.1%} (loss {last.loc[arm, split].loss:.4g})"
             for split in ("train", "validation", "truth")
-            for last in mine[mine["split"] == split].tail(1).to_dict("records")
+            if (arm, split) in last.index
         ]
         out.print(f"{arm:<11} {', '.join(words)}")
         out.print(f"            {run.folder / file}")
+    if compared := _compared(last):
+        out.print(f"compared    {compared}")
+    out.print(f"mean score  {_course(by_epoch(curves, GRAD_MIMIC)['mean_score'].dropna())}")
+
+
+def _compared(last: Any) -> str | None:
+    """Both arms on held samples, at their true labels where those are known; None where there is nothing to compare."""
+    for split, of in (("truth", "held samples at their true labels"), ("validation", "held samples")):
+        if (GRAD_MIMIC, split) in last.index and (UNIFORM, split) in last.index:
+            count = int(last.loc[GRAD_MIMIC, split].samples)
+            ours, others = (float(last.loc[arm, split].accuracy) for arm in (GRAD_MIMIC, UNIFORM))
+            ends = [f"{share:.1%} ± {math.sqrt(share * (1 - share) / count):.1%}" for share in (ours, others)]
+            return (
+                f"{GRAD_MIMIC} {ends[0]} against {UNIFORM} {ends[1]} on {count:,} {of}: {100 * (ours - others):+.1f} "
+                "points (± one binomial standard error)"
+            )
+    return None
+
+
+def _course(means: Any) -> str:
+    """Whether an epoch's mean score turned negative, which says that the model has caught up with its reference."""
+    if not len(means):
+        return "no sample had one"
+    negative = means[means < 0]
+    if len(negative):
+        return f"turned negative in epoch {int(negative.index[0]) + 1} ({negative.iloc[0]:.3g})"
+    return f"stayed positive: {means.iloc[0]:.3g} in the first epoch, {means.iloc[-1]:.3g} in the last"

@@ -61,6 +61,29 @@ def read_curves(run: Run) -> pd.DataFrame:
         return pd.DataFrame(connection.sql("SELECT * FROM curves ORDER BY rowid").df())
 
 
+def standing(points: pd.DataFrame) -> pd.DataFrame:
+    """Where each arm stands at the last point: one row an arm and split, with the columns of `read_curves`.
+
+    Held splits are as they were measured last. Of training, `samples`, `loss`, `accuracy` and `mean_score` are over all
+    samples of the arm's last epoch, for one point of it may be of a few samples only.
+    """
+    last = points.groupby(["arm", "split"], sort=False).last().reset_index()
+    for place, row in last[last["split"] == "train"].iterrows():
+        epoch = by_epoch(points, row["arm"]).loc[row["epoch"]]
+        last.loc[place, epoch.index] = epoch
+    return last.astype({"samples": int})
+
+
+def by_epoch(points: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """An arm's training by epoch (the index, from 0): samples, and means over them of loss, accuracy and mean score."""
+    mine = points[(points["arm"] == arm) & (points["split"] == "train")]
+    names = ["loss", "accuracy", "mean_score"]
+    sums = (
+        mine[names].mul(mine["samples"], axis=0).assign(samples=mine["samples"]).groupby(mine["epoch"]).sum(min_count=1)
+    )
+    return pd.DataFrame(sums[["samples"]]).join(sums[names].div(sums["samples"], axis=0))
+
+
 def curves_table(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Makes the table ``curves`` in an open database."""
     connection.register("points", _table(run))

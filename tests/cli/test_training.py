@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import duckdb
+import pytest
 import torch
 
 from mimic.workspace.layout import Workspace
@@ -26,6 +29,17 @@ def test_train_look_and_train_again(mimic: Command, digits: Digits, workspace: W
     assert f"published   {run.id}: 540 scored, 0 not scored" in out
     assert "truth" in out.partition("grad_mimic ")[2]
     assert str(run.folder / "uniform.safetensors") in out
+    with duckdb.connect(run.scores_file, read_only=True) as connection:
+        ((right, samples),) = connection.sql(
+            "SELECT sum(accuracy * samples), sum(samples) FROM curves WHERE arm = 'grad_mimic' AND split = 'train' "
+            "AND epoch = 1"
+        ).fetchall()
+    assert samples == 540
+    assert f"grad_mimic  train {right / samples:.1%} (loss" in out
+    held = re.search(r"compared    grad_mimic ([\d.]+)% ± ([\d.]+)% against uniform [\d.]+% ± [\d.]+% on 60 held", out)
+    share = float(held[1]) / 100
+    assert float(held[2]) == pytest.approx(100 * (share * (1 - share) / 60) ** 0.5, abs=0.06)
+    assert re.search(r"mean score  (stayed positive: |turned negative in epoch [12])", out)
     code, _, err = mimic(*asked)
     assert (code, "was there already: nothing was trained again" in err) == (0, True)
     code, out, _ = mimic("show", run.id)

@@ -9,6 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from mimic.runs.config import ScoreConfig
+from mimic.runs.importing import import_dataset
+from mimic.runs.local import execute
+from mimic.runs.manager import score
 from mimic.runs.train.config import TrainConfig
 from mimic.runs.train.manage import train
 from mimic.workspace.layout import Run, Workspace
@@ -42,8 +46,9 @@ def test_a_published_training(trained, open_page):
     for title in ("Accuracy", "Loss", "Mean Mimic Score", "Effective sample size", "Mimic Scores by epoch"):
         assert title in said
     results = app.dataframe[-1].value
-    assert set(results["arm"]) == {"grad_mimic", "uniform"}
+    assert set(results["arm"]) == {"Grad-Mimic", "equal weights"}
     assert set(results["split"]) == {"train", "validation", "truth"}
+    assert results.query("split == 'train'")["samples"].tolist() == [540, 540]
     assert any(str(run.folder / "model.safetensors") in block.value for block in app.code)
     assert "caught up with its reference" not in said
 
@@ -80,9 +85,25 @@ def test_a_training_that_is_going_and_one_that_was_cut_off(trained, open_page):
 
 def test_nothing_trained_yet_says_what_to_do(published, open_page, tmp_path: Path):
     app = open_page(published, "train")
-    assert "No model has been trained here yet" in words(app)
+    assert "No model has been trained on synthetic-1500 yet" in words(app).replace("\\", "")
     assert any("mimic train synthetic-1500" in block.value for block in app.code)
     assert "mimic train NAME" in open_page(Workspace(tmp_path), "train").code[0].value
+
+
+def test_another_data_set_s_trainings_are_no_trainings_of_this_one(trained, digits, open_page):
+    workspace, _ = trained
+    import_dataset(workspace, digits.manifest, "noisy")
+    asked = ScoreConfig.checked(dataset="noisy", model=MODEL, reference=digits.reference, start=digits.start, limit=64)
+    score(workspace, asked, "cpu", 1, execute)
+    app = open_page(workspace, "train", dataset="noisy")
+    said = words(app)
+    assert "No model has been trained on noisy yet" in said
+    assert "Mean Mimic Score" not in said
+    (command,) = (block.value for block in app.code)
+    assert command.startswith(
+        f"mimic train noisy --model {MODEL} --reference {digits.reference} --start {digits.start}"
+    )
+    assert "Trainings on digits" in [link.proto.label for link in app.get("page_link")]
 
 
 def test_one_sample_s_visits(trained, open_page):
