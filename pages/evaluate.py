@@ -17,7 +17,7 @@ from pages.widgets import evaluated, frame, state
 
 chosen = frame.choose("evaluate", "Evaluate")
 workspace, dataset, published, colours = chosen.workspace, chosen.dataset, chosen.published, frame.colours()
-where = frame.where(workspace)
+where = workspace.option
 JUDGES = {COLUMN: "the truth column", REVIEWS: "reviews"}
 form = st.segmented_control("Save pictures as", ["png", "svg"], default="png", key="form", width="content") or "png"
 
@@ -41,7 +41,7 @@ evaluated.advice_box(chosen)
 # --- does it find the wrong labels? ---------------------------------------------------------------------------------
 noun = NOUN[chosen.published.task]
 st.subheader(f"Does it find the wrong {noun}s?", anchor=False)
-asked = sources(workspace, dataset)
+asked, judged = sources(workspace, dataset), None
 if asked:
     left, middle, right = st.columns([1.2, 2.4, 2], vertical_alignment="bottom")
     truth = left.selectbox(
@@ -53,7 +53,21 @@ if asked:
     saved = [one.name for one in list_filters(workspace, dataset.name)]
     filters = middle.multiselect("Named filters beside the run's signals", saved, key=state.some_of("filters", saved))
     said = evaluated.verdicts(workspace, dataset)
-    judged, found = evaluated.detected(workspace.path, published, tuple(filters), truth, said)
+    try:
+        judged, found = evaluated.detected(workspace.path, published, tuple(filters), truth, said)
+    except bands.TooFewKnown as few:
+        st.info(text.markdown(f"Not enough is known yet: {few}.", 600), icon=":material/info:")
+else:
+    st.info(
+        f"Nobody has said of any {noun} yet whether it is right. Review some samples, or audit a filter; or import "
+        "the data with a column `truth`.",
+        icon=":material/info:",
+    )
+if judged is None:
+    with st.container(horizontal=True):
+        for page, title, icon in (("review", "Review", ":material/rule:"), ("audit", "Audit", ":material/casino:")):
+            st.page_link(f"pages/{page}.py", label=title, icon=icon, query_params=chosen.address, width="content")
+else:
     figures_of = bands.table(found)
     against = right.selectbox("Compared with", list(found), key=state.one_of("against", list(found), chosen.signal))
     best_ones = [name for name in figures_of["signal"] if name not in judged.drop][: evaluate_figures.MOST_CURVES - 1]
@@ -105,11 +119,6 @@ if asked:
         alt="Detection figures of every signal with 95% intervals",
     )
     download(table, "detection")
-else:
-    st.info(
-        f"Nobody has said of any {noun} whether it is right: review some samples, or audit a filter.",
-        icon=":material/info:",
-    )
 
 # --- does a model get better by it? ---------------------------------------------------------------------------------
 st.subheader("Does a model get better by it?", anchor=False)

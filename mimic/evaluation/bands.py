@@ -30,6 +30,10 @@ FIGURES = ("auroc", "average_precision", "precision", "recall", "f1", "false_neg
 Floats = NDArray[np.float64]
 
 
+class TooFewKnown(MimicError):
+    """Nobody knows enough yet to judge by: a beginning, not a mistake."""
+
+
 @dataclass(frozen=True)
 class Known:
     """Samples whose label is known to be right or wrong.
@@ -90,12 +94,14 @@ def detect(
         seed: of the draws.
 
     Raises:
-        MimicError: fewer than two wrong or two right samples.
+        TooFewKnown: fewer than two wrong or two right samples.
     """
-    if known.wrong.sum() < 2 or (~known.wrong).sum() < 2:
-        raise MimicError(
-            f"{known.source} knows {int(known.wrong.sum())} wrong and {int((~known.wrong).sum())} right samples here:"
-            " two of each are the least that detection can be judged by"
+    wrong, right = int(known.wrong.sum()), int((~known.wrong).sum())
+    if wrong < 2 or right < 2:
+        raise TooFewKnown(
+            f"by {known.source}, {wrong} wrong and {right} right samples are known, and"
+            " two of each are the least that detection can be judged by: review or audit some (the pages Review and"
+            " Audit, or `mimic audit NAME --draw 200`, then --truth audit:NAME), or import a column truth"
         )
     rng = np.random.default_rng(seed)
     group, weights = _resampling(known, rng)

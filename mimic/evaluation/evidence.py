@@ -36,8 +36,10 @@ def evidence_of(workspace: Workspace, run: Run, published: Published) -> Evidenc
 def sources(workspace: Workspace, dataset: Dataset) -> list[str]:
     """Who may be asked which labels are wrong, as `mimic.evaluation.truth.judge` takes it, the best first."""
     found = [COLUMN] if dataset.has_truth else []
-    if Decisions(workspace, dataset).counts():
-        found += [f"audit:{audit.name}" for audit in list_audits(workspace) if audit.dataset == dataset.name]
+    decisions = Decisions(workspace, dataset)
+    if any(decisions.counts().values()):
+        audits = [audit for audit in list_audits(workspace) if audit.dataset == dataset.name]
+        found += [f"audit:{audit.name}" for audit in audits if len(decisions.decided(audit.source))]
         found.append(REVIEWS)
     return found
 

@@ -149,7 +149,7 @@ def known_labels(workspace: Workspace, dataset: Dataset, dense: Dense, truth: st
         decided = decisions.decided()
         rows = decided["sample"].to_numpy().astype(np.int64)
         wrong = np.array([action != "keep" for action in decided["action"].to_pylist()], dtype=np.bool_)
-        return _plain(rows, wrong, "people's reviews, of samples that they chose")
+        return _plain(rows, wrong, "people's reviews of samples that they chose")
     kind, _, name = source.partition(":")
     if kind != "audit" or not name:
         raise MimicError(f"--truth {source} is not known: use column, reviews, or audit:NAME")

@@ -1,16 +1,24 @@
 """Evaluate, alone: its numbers are those of the functions it calls, with and without truth, retraining, parts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from mimic.data import Sample
 from mimic.evaluation.advice import advise
 from mimic.evaluation.assess import assess
 from mimic.evaluation.detection import auroc
-from mimic.evaluation.evidence import evidence_of
+from mimic.evaluation.evidence import evidence_of, sources
+from mimic.evaluation.truth import REVIEWS
 from mimic.runs.retrain_fits import Fit
+from mimic.workspace.datasets import Source, create_dataset
+from mimic.workspace.decisions import Decisions, Subject
+from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.retrains import begin_retrain, write_fits
+from tests.pages import captioned
 from tests.pages.conftest import ROWS, metrics, words
 
 RUN = f"synthetic-{ROWS}"
@@ -71,6 +79,26 @@ def test_a_retraining_is_shown_as_far_as_it_is(copy, open_page):
     assert made.state == "interrupted"
     assert "No budget beats keeping everything" in words(app).replace("\\", "")
     assert app.multiselect(key="state: retrained").options == ["mimic"]
+
+
+@pytest.mark.parametrize("seen", [0, 1, 4])
+def test_without_truth_the_ways_to_it_and_everything_else_are_shown(tmp_path, open_page, seen):
+    workspace = Workspace(tmp_path)
+    samples = (Sample(i, f"s{i}", f"{i}.png", "ab"[i % 2]) for i in range(60))
+    dataset = create_dataset(workspace, "plain", samples, ["a", "b"], Source("manifest", Path("x")), tmp_path)
+    captioned.score(workspace, dataset, "plain-run")
+    decisions = Decisions(workspace, dataset)
+    for sample in range(seen):
+        decisions.record("ann", "drop" if sample % 2 else "keep", Subject(sample, f"s{sample}", None))
+    app = open_page(workspace, "evaluate", dataset="plain")
+    assert not app.error
+    assert [box.value for box in app.subheader][-2:] == ["Does a model get better by it?", "How good is the data?"]
+    assert "Labels that are right" in metrics(app)
+    said = words(app).replace("\\", "")
+    assert ("Nobody has said of any label yet" in said) == (seen == 0)
+    assert ("0 wrong and 1 right samples are known" in said) == (seen == 1)
+    assert ("4 samples, 2 of them wrong" in said) == (seen == 4)
+    assert sources(workspace, dataset) == ([REVIEWS] if seen else [])
 
 
 def test_the_overview_gives_the_same_advice_once_it_is_worked_out(published, open_page):
