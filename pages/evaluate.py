@@ -96,7 +96,7 @@ else:
                 "Signal": figures_of["signal"],
                 **{
                     figure.replace("_", " "): [
-                        f"{value:.3f} ({low:.3f}–{high:.3f})"
+                        text.estimated(value, low, high)
                         for value, low, high in zip(
                             figures_of[figure], figures_of[f"{figure}_low"], figures_of[f"{figure}_high"], strict=True
                         )

@@ -92,6 +92,7 @@ def test_several_are_compared_with_a_filter_among_them(known, command):
     command("filter", "first", "--rule", "mimic@top50% - fine@bottom15%", "--name", "of", "--replace")
     code, said, _ = command("compare", "first", "second:fine", "of", "--by-class")
     assert code == 0
+    assert "nan" not in said
     for words in ("Dropped by exactly these", "Two by two", "nobody", "most disputed first", "ABC"):
         assert words in said
     code, said, _ = command("compare", "first", "of")

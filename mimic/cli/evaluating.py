@@ -194,11 +194,12 @@ def _detection_texts(table: Any) -> Any:
     import pandas as pd
 
     from mimic.evaluation.bands import FIGURES
+    from mimic.reports import text
 
     shown = {name: table[name] for name in ("part", "wrong", "signal") if name in table}
     for figure in FIGURES:
         ends = zip(table[figure], table[f"{figure}_low"], table[f"{figure}_high"], strict=True)
-        shown[figure.replace("_", " ")] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in ends]
+        shown[figure.replace("_", " ")] = [text.estimated(*each) for each in ends]
     return pd.DataFrame(shown)
 
 

@@ -37,7 +37,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1C2130; max-width: 1000px; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 table { border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #E4E8EF; text-align: left; white-space: nowrap }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #E4E8EF; text-align: left }
 .note { color: #5B6577; font-size: .9rem } .advice { border-left: 4px solid #00805C; padding: .2rem 1rem }
 """
 
@@ -123,7 +123,7 @@ def _detection(workspace: Workspace, dataset: Dataset, published: Published) -> 
         shown: dict[str, object] = {"signal": table["signal"]}
         for name in bands.FIGURES:
             ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-            shown[name.replace("_", " ")] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in ends]
+            shown[name.replace("_", " ")] = [text.estimated(*each) for each in ends]
         yield _table(pd.DataFrame(shown))
         yield _note(
             f"By {judged.known.source}: {len(judged.known.wrong):,} samples, {int(judged.known.wrong.sum()):,} of them"

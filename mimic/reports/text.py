@@ -38,6 +38,13 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{shown:.{digits}f}%".replace("-", _MINUS)
 
 
+def estimated(value: float, low: float, high: float) -> str:
+    """A figure of 0 … 1 with its interval, ``0.952 (0.943–0.960)``; a dash for what is not known."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f} ({'–' if math.isnan(low) or math.isnan(high) else f'{low:.3f}–{high:.3f}'})"
+
+
 def duration(seconds: float | None) -> str:
     """A span of time in its two largest units: ``3 h 20 min``, ``4 min 05 s``, ``12 s``; a dash where there is none."""
     if seconds is None or not math.isfinite(seconds):

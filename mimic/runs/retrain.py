@@ -282,15 +282,15 @@ def _work(
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Every job that has no part yet."""
-    missing = made.missing
-    resumed = done = len(jobs) - len(missing)
-    on_progress(Progress(made.id, done, len(jobs), resumed, 0, "fits"))
+    missing, total = made.missing, sum(map(len, jobs))
+    resumed = done = total - sum(len(jobs[job]) for job in missing)
+    on_progress(Progress(made.id, done, total, resumed, 0, "fits"))
     work = fit_model if bench.config is not None else fit_features
     if processes <= 1 or len(missing) <= 1:
         for job in missing:
             write_fits(made, job, work(bench, jobs[job]))
-            done += 1
-            on_progress(Progress(made.id, done, len(jobs), resumed, 0, "fits"))
+            done += len(jobs[job])
+            on_progress(Progress(made.id, done, total, resumed, 0, "fits"))
         return
     place = save_bench(made.folder, bench)
     with ProcessPoolExecutor(min(processes, len(missing)), mp_context=get_context("spawn")) as pool:
@@ -298,8 +298,8 @@ def _work(
         waiting = {pool.submit(_elsewhere, place, facts, jobs[job]): job for job in missing}
         for future in as_completed(waiting):
             write_fits(made, waiting[future], future.result())
-            done += 1
-            on_progress(Progress(made.id, done, len(jobs), resumed, 0, "fits"))
+            done += len(jobs[waiting[future]])
+            on_progress(Progress(made.id, done, total, resumed, 0, "fits"))
     place.unlink(missing_ok=True)
 
 

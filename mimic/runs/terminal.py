@@ -85,7 +85,7 @@ def _line(state: Progress, seconds: float) -> str:
     parts = [f"{state.done:,} of {state.total:,} ({state.done / max(state.total, 1):.0%})"]
     rate = (state.done - state.resumed) / seconds if seconds > 0 else 0.0
     if rate > 0:
-        parts.append(f"{rate:,.0f} images/s")
+        parts.append(f"{rate:,.0f} images/s" if state.unit == "samples" else f"{rate:,.1f} {state.unit}/s")
     if rate > 0 and state.done < state.total:
         parts.append(f"{duration((state.total - state.done) / rate)} left")
     if state.unreadable:

@@ -20,6 +20,12 @@ def test_scores(value, shown):
     assert text.score(value) == shown
 
 
+def test_an_estimate_has_its_interval_and_a_dash_for_what_is_not_known():
+    assert text.estimated(0.9521, 0.943, 0.96) == "0.952 (0.943–0.960)"
+    assert text.estimated(0.9521, math.nan, math.nan) == "0.952 (–)"
+    assert text.estimated(math.nan, math.nan, math.nan) == "–"
+
+
 @given(st.floats(-1e5, 1e5))
 def test_a_score_is_shown_to_four_digits(value):
     shown = float(text.score(value).replace("−", "-").replace(",", ""))

@@ -26,6 +26,15 @@ def test_plain_lines() -> None:
     assert len(lines) == 2
 
 
+def test_the_rate_is_of_what_is_counted() -> None:
+    out = io.StringIO()
+    with ProgressDisplay(Console(file=out)) as display:
+        for done in (0, 160):
+            display(Progress("r", done, 160, 0, 0, "fits"))
+    assert out.getvalue().startswith("run r: 160 fits\n160 of 160 (100%) · ")
+    assert out.getvalue().endswith(" fits/s\n")
+
+
 def test_a_bar_is_drawn_over_itself() -> None:
     assert "\x1b[" in told(terminal=True)
 
