@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import sys
@@ -96,8 +97,14 @@ def _majority(check: dict[str, Any]) -> str:
 
 
 def print_frame(frame: Any) -> None:
-    """A data frame as a plain table."""
+    """A data frame as a plain table; a dash where a number is not known."""
     table = Table(*map(str, frame.columns), box=None)
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     console().print(table)
+
+
+def _cell(cell: Any) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return "–" if math.isnan(cell) else f"{cell:.4g}"
