@@ -6,6 +6,10 @@ does, and than always saying the commonest class does, by more than chance (the 
 standard error is the paired one). To agree with a caption is to find it for its image among those of the batch, and
 there is no commonest one. The first alone would pass half of all random directions: on thousands of samples any slope
 is significant, and the sign is a coin's.
+
+Three more are grounds for doubt, where they were measured: start and reference have unrelated weights, so that the way
+from one to the other is no training's; the start knows the labels no better than the commonest class does; or the score
+ranks the samples against the reference's own view of them.
 """
 
 from __future__ import annotations
@@ -17,9 +21,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mimic.evaluation.agreement import rank_correlation
+
 Verdict = Literal["Good", "Weak", "Do not use"]
 
 GOOD_LEAD = 0.05  # above chance: what a filter can win is bounded by what the reference knows and the start does not
+# Cosine of the weights outside the head. Of two initialisations it is about 0; of a start and what was trained from it
+# .9 and more (docs/models.md), less only after long training from random weights.
+UNRELATED, RELATED = 0.3, 0.6
 ORACLE = 0.995  # agreement beyond which the reference may have learnt these very samples
 _Z = 1.96
 _CHANCE = 2.0  # standard errors
@@ -65,6 +74,8 @@ class ReferenceCheck:
         start_agreement, majority_agreement: the same for the start and for always saying the commonest label.
         majority_code: the commonest given label's class code.
             Both are None for captions.
+        weights_cosine: of start and reference outside the head, −1 … 1; None where there is nothing to compare.
+        rank_agreement: Spearman's ρ of the score and the reference's log-probability; None where it was not measured.
     """
 
     verdict: Verdict
@@ -82,6 +93,8 @@ class ReferenceCheck:
     start_agreement: float
     majority_agreement: float | None
     majority_code: int | None
+    weights_cosine: float | None = None
+    rank_agreement: float | None = None
 
     def facts(self) -> dict[str, Any]:
         """Every field, as JSON takes it."""
@@ -104,6 +117,8 @@ def check_reference(
     labels: NDArray[np.integer[Any]] | None,
     norm: float,
     gradient: Gradient | None = None,
+    weights_cosine: float | None = None,
+    reference_logprob: NDArray[np.float32] | None = None,
 ) -> ReferenceCheck:
     """Judge a reference by the run that used it.
 
@@ -114,6 +129,8 @@ def check_reference(
         labels: (N,) class codes of the given labels, ≥ 0; None for captions.
         norm: ‖v‖ over the run's scope.
         gradient: the mean gradient's facts, where they were measured.
+        weights_cosine: of start and reference outside the head (`mimic.models.related`), where there is one.
+        reference_logprob: (N,) log-probability of the given labels under the reference, where it was scored.
 
     Returns:
         The check.
@@ -127,7 +144,16 @@ def check_reference(
         leads.append(_lead("majority class", reference_agrees, labels == majority))
     agreement = float(reference_agrees.mean())
     weakest = min(leads, key=lambda lead: lead.beyond_chance)
-    verdict, sentence = _judge(mean, half, agreement, weakest, count, "captions" if labels is None else "labels")
+    ranks = None if reference_logprob is None else rank_correlation(scores, reference_logprob)
+    ranks = ranks if ranks is not None and math.isfinite(ranks) else None
+    given = "captions" if labels is None else "labels"
+    if weights_cosine is not None and weights_cosine < UNRELATED:
+        verdict, sentence = _unrelated(weights_cosine)
+    else:
+        verdict, sentence = _judge(mean, half, agreement, weakest, count, given)
+    doubts = _doubts(weights_cosine, _ahead_of_majority(start_agrees, labels, majority), ranks)
+    if verdict != "Do not use" and doubts:
+        verdict, sentence = "Weak", " ".join([sentence, *doubts])
     return ReferenceCheck(
         verdict=verdict,
         sentence=sentence,
@@ -144,13 +170,51 @@ def check_reference(
         start_agreement=leads[0].agreement,
         majority_agreement=leads[1].agreement if len(leads) > 1 else None,
         majority_code=majority,
+        weights_cosine=weights_cosine,
+        rank_agreement=ranks,
     )
+
+
+def _ahead_of_majority(
+    start: NDArray[np.bool_], labels: NDArray[np.integer[Any]] | None, majority: int | None
+) -> Lead | None:
+    """How far the start itself is ahead of the commonest class; None for captions."""
+    return None if labels is None else _lead("majority class", start, labels == majority)
 
 
 def _lead(over: Literal["start", "majority class"], reference: NDArray[np.bool_], other: NDArray[np.bool_]) -> Lead:
     difference = reference.astype(np.int8) - other.astype(np.int8)
     error = float(difference.std(dtype=np.float64, ddof=1)) / math.sqrt(len(difference))
     return Lead(over, float(other.mean()), float(difference.mean(dtype=np.float64)), error)
+
+
+def _unrelated(cosine: float) -> tuple[Verdict, str]:
+    return "Do not use", (
+        "Start and reference share no coordinate system: the cosine of their weights outside the head is "
+        f"{cosine:.2f}, as of two trained from different initialisations. Use two with a common pretrained start."
+    )
+
+
+def _doubts(cosine: float | None, start: Lead | None, ranks: float | None) -> list[str]:
+    """What speaks against a reference that passes otherwise, a sentence each."""
+    found = []
+    if cosine is not None and cosine < RELATED:
+        found.append(
+            f"But start and reference may not share a coordinate system: the cosine of their weights outside the head "
+            f"is {cosine:.2f}, where training from a common start leaves more than {RELATED}."
+        )
+    if start is not None and start.beyond_chance <= 0:
+        mine = start.agreement + start.lead
+        found.append(
+            f"But the start knows no more than the majority class: it agrees with {mine:.1%} of the given labels, "
+            f"always saying the commonest with {start.agreement:.1%}. Train it a little first."
+        )
+    if ranks is not None and ranks <= 0:
+        found.append(
+            "But the score does not rank the samples as the reference's log-probability does: their rank correlation "
+            f"is {ranks:.2f}, so it may be useless or the wrong way round."
+        )
+    return found
 
 
 def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int, given: str) -> tuple[Verdict, str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mimic.errors import MimicError
 from mimic.evaluation.reference_check import Gradient, check_reference
+from mimic.models.related import weights_cosine
 from mimic.runs.drawn import batches
 from mimic.runs.prepare import Prepared
 from mimic.scores.gradient import mean_gradient
@@ -19,6 +20,7 @@ from mimic.workspace.publish import read_parts
 # ‖ḡ‖ and the cosine are shown, not judged by, so they may cost but a small share of the run.
 MOST_GRADIENT_SAMPLES, LEAST_GRADIENT_SAMPLES, GRADIENT_SHARE = 512, 64, 32
 _SEED = 0
+_VIEW = "ref_logprob"  # the reference's own view of the samples
 _BATCH, _PAIRS = (
     8,
     32,
@@ -31,7 +33,8 @@ def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
     Raises:
         MimicError: fewer than two samples were scored.
     """
-    table = read_parts(run, ["sample", run.main, "reference_agrees", "start_agrees"])
+    viewed = [_VIEW] if _VIEW in run.signals else []
+    table = read_parts(run, ["sample", run.main, "reference_agrees", "start_agrees", *viewed])
     scores = table[run.main].to_numpy()
     known = np.isfinite(scores)
     samples = table["sample"].to_numpy()[known]
@@ -40,13 +43,16 @@ def reference_check(prepared: Prepared, run: Run) -> dict[str, Any]:
             f"{len(samples)} of {len(scores)} samples could be scored (commonest reason: {_commonest_reason(run)}): "
             "at least two are needed"
         )
+    labelled = prepared.texts is None
     check = check_reference(
         scores[known],
         table["reference_agrees"].to_numpy()[known],
         table["start_agrees"].to_numpy()[known],
-        label_codes(prepared.dataset)[samples] if prepared.texts is None else None,
+        label_codes(prepared.dataset)[samples] if labelled else None,
         prepared.scorer.directions[0].norm,
         _gradient(prepared, samples),
+        weights_cosine(prepared.weights.built.module, prepared.weights.reference_state, has_head=labelled),
+        table[_VIEW].to_numpy()[known] if viewed else None,
     )
     code = check.majority_code
     majority = None if code is None else prepared.dataset.classes[code]

@@ -78,3 +78,39 @@ def test_a_reference_that_only_guesses_as_well_as_the_start_rarely_passes(seed: 
     reference, start = rng.random((2, N)) < share
     found = check_reference(np.ones(N, np.float32), reference, start, np.arange(N), 1.0)
     assert found.verdict != "Good"  # more than two errors and five points ahead by chance: 4 errors
+
+
+def doubted(start: int = 600, commonest: int = 100, sign: float = 1.0, **facts: float):
+    scores = np.random.default_rng(0).standard_normal(N).astype(np.float32) + 1
+    labels = np.where(np.arange(N) < commonest, 0, 1 + np.arange(N) % 50)
+    return check_reference(
+        scores, agreeing(800), agreeing(start), labels, 1.0, reference_logprob=sign * scores, **facts
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "words"),
+    [
+        ({}, "Good", "clearly better"),
+        ({"weights_cosine": 0.95}, "Good", "clearly better"),
+        ({"weights_cosine": 0.61}, "Good", "clearly better"),
+        ({"weights_cosine": 0.59}, "Weak", "outside the head is 0.59"),
+        ({"weights_cosine": 0.31}, "Weak", "outside the head is 0.31"),
+        ({"weights_cosine": 0.29}, "Do not use", "share no coordinate system"),
+        ({"weights_cosine": -0.9}, "Do not use", "outside the head is -0.90"),
+        ({"start": 98, "commonest": 117}, "Weak", "it agrees with 9.8% of the given labels, always saying"),
+        ({"sign": -1.0}, "Weak", "rank correlation is -1.00"),
+        ({"sign": 0.0}, "Good", "clearly better"),  # a constant view has no ranks
+    ],
+)
+def test_doubts(facts: dict[str, float], verdict: str, words: str) -> None:
+    found = doubted(**facts)
+    assert (found.verdict, words in found.sentence) == (verdict, True)
+
+
+def test_a_refusal_stays_one_whatever_the_doubts() -> None:
+    yes = np.ones(4, bool)
+    scores = np.array([-3, -2, -3, -2], np.float32)
+    found = check_reference(scores, yes, ~yes, np.array([0, 1, 2, 3]), 1.0, None, 0.5, -scores)
+    assert (found.verdict, found.weights_cosine, found.rank_agreement) == ("Do not use", 0.5, -1.0)
+    assert found.sentence.startswith("The reference lies uphill")

@@ -90,7 +90,29 @@ def test_an_unrelated_training_run_is_refused(scope: str, workspace: Workspace, 
     torch.manual_seed(1)
     unrelated = build_model(MODEL, 10).module  # an initialisation of its own: its weights mean something else
     train(unrelated, digits.pixels, digits.truth, epochs=6, seed=1)
-    assert verdict(workspace, digits, save("unrelated", unrelated), scopes=(scope,)) == "Do not use"
+    check = score(workspace, digits.config(reference=save("unrelated", unrelated), scopes=(scope,))).check
+    assert check is not None
+    assert check["verdict"] == "Do not use"
+    assert abs(check["weights_cosine"]) < 0.2
+    assert "share no coordinate system" in check["sentence"]
+
+
+def test_from_another_start_even_downhill_is_refused(workspace: Workspace, digits: Digits, save: Save) -> None:
+    torch.manual_seed(2)
+    other = train(build_model(MODEL, 10).module, digits.pixels, digits.given, epochs=1)
+    check = score(workspace, digits.config(start=save("other", other))).check
+    assert check is not None
+    assert (check["verdict"], "share no coordinate system" in check["sentence"]) == ("Do not use", True)
+
+
+def test_a_start_that_knows_nothing_is_weak_at_most(workspace: Workspace, digits: Digits, save: Save) -> None:
+    ignorant = loaded(digits.reference)
+    nn.init.zeros_(ignorant.head.weight)
+    check = score(workspace, digits.config(start=save("ignorant", ignorant))).check
+    assert check is not None
+    assert check["start_agreement"] <= check["majority_agreement"]
+    assert check["weights_cosine"] is None  # the head is all that differs
+    assert (check["verdict"], "the start knows no more" in check["sentence"]) == ("Weak", True)
 
 
 def test_the_start_itself_is_an_error(workspace: Workspace, digits: Digits) -> None:
