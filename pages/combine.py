@@ -6,7 +6,7 @@ import streamlit as st
 
 from mimic.errors import MimicError
 from mimic.evaluation import ruling
-from mimic.filters.expression import expression, parse
+from mimic.filters.expression import expression, notes, parse
 from mimic.filters.mean_rules import Draw, MeanRule
 from mimic.filters.rule import Rule
 from mimic.filters.rules import VotesRule, diagnostics, read_rule
@@ -34,12 +34,17 @@ state.text("rule", expression(start))
 
 def show(rule: Rule, *, anew: bool = True) -> None:
     """Take a rule up; `anew` begins another turn, so that every widget shows it."""
-    state.put(rule=expression(rule), shown=expression(rule), turn=(state.get("turn") or 0) + anew)
+    state.put(rule=expression(rule), shown=expression(rule), turn=(state.get("turn") or 0) + anew, mistake="")
 
 
 def write() -> None:
-    """The expression was edited."""
-    show(parse(st.session_state[f"written {state.get('turn')}"], scope))
+    """The expression was edited; a mistake is said under the box, which keeps what was written."""
+    try:
+        made = parse(st.session_state[f"written {state.get('turn')}"], scope)
+    except MimicError as error:
+        state.put(mistake=str(error))
+    else:
+        show(made)
 
 
 def write_json() -> None:
@@ -177,12 +182,16 @@ if state.get("last written") != expression(rule):
     st.session_state[f"json {turn}"] = rule.model_dump_json(indent=2)
     state.put(**{"last written": expression(rule)})
 st.text_area("The rule, to read and to edit", key=f"written {turn}", on_change=frame.on_change(write), height=80)
+if mistake := state.get("mistake"):
+    st.error(text.markdown(mistake, 600), icon=":material/error:")
+for note in notes(rule, run):
+    st.caption(text.markdown(f"Note: {note}.", 300))
 with st.expander("As JSON, as a command, and those who have a say"):
     one, other = st.columns(2, gap="large")
     one.text_area("JSON", key=f"json {turn}", on_change=frame.on_change(write_json), height=260)
     with other:
         st.code(
-            f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{frame.where(chosen.workspace)}",
+            f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{chosen.workspace.option}",
             language=None,
             wrap_lines=True,
         )

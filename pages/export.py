@@ -100,5 +100,5 @@ if go:
                 on_click="ignore",
             )
 st.markdown("**The same from the command line**")
-st.code(f"mimic export {name} --format {form} --out PATH{frame.where(chosen.workspace)}", language=None)
+st.code(f"mimic export {name} --format {form} --out PATH{chosen.workspace.option}", language=None)
 state.leave("export", chosen.address | {"filter": name, "format": form})

@@ -4,6 +4,7 @@
 
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,8 +66,9 @@ def test_from_import_to_show(mimic: Command, digits: Digits, workspace: Workspac
     assert "images/s" in err
     (run,) = workspace.runs()
     code, out, _ = mimic("runs")
-    row = out.splitlines()[1].split()
-    assert row[:8] == [run.id, "digits", "published", "600", "0", "last", "start.safetensors", "Good"]
+    row, short = out.splitlines()[1].split(), run.facts["reference"]["sha256"][:6]
+    assert row[:7] == [run.id, "digits", "published", "600", "0", "last", "start.safetensors"]
+    assert row[7:10] == ["reference.safetensors", short, "Good"]
     code, out, _ = mimic("show", run.id)
     assert code == 0
     for told in ("small:mlp", "closed", "reference.safetensors", "published", "mimic_path", "cosine of"):
@@ -231,7 +233,7 @@ def test_demo(mimic: Command, workspace: Workspace) -> None:
     code, out, err = mimic("demo", "--no-app")
     assert (code, "3,000 of 3,000" in err) == (0, True)
     assert "Good." in out
-    assert str(workspace.path) in out
+    assert out.splitlines()[-1] == f"next        mimic app {workspace.path}"
     labels, captions = (
         {row.split()[0]: float(row.split()[1]) for row in part.splitlines() if row.startswith((" mimic", " clip"))}
         for part in out.split("wrong captions of data set captions")
@@ -253,3 +255,35 @@ def test_a_run_is_deleted_only_when_it_is_said_for_sure(mimic: Command, workspac
     assert (code, f"deleted run {run.id}" in out, run.folder.exists()) == (0, True, False)
     code, _, err = mimic("runs", "--delete", run.id, "--yes")
     assert (code, "no run 'synthetic-100'" in err) == (2, True)
+
+
+def test_suggested_commands_name_the_workspace_and_the_environment_gives_it(
+    mimic: Command, digits: Digits, workspace: Workspace, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    mimic(*scoring(digits))
+    (run,) = workspace.runs()
+    code, out, err = mimic("filter", "digits", "--rule", "mimic@top80%", "--name", "strict")
+    assert (code, f"run {run.id}: the newest that scores data set digits" in err) == (0, True)
+    (suggested,) = (line.partition(": ")[2] for line in out.splitlines() if line.startswith("saved "))
+    assert suggested.endswith(f" --workspace {workspace.path}")
+    _, _, err = mimic("show", "nothing")
+    assert "no run 'nothing'" in err
+    code, out, _ = mimic("show", "digits")
+    assert (code, run.id in out) == (0, True)
+    code, out, _ = mimic("runs")
+    assert f"reference.safetensors {run.facts['reference']['sha256'][:6]}" in out
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIMIC_WORKSPACE", str(workspace.path))
+    for command, code in ((shlex.split(suggested.replace("kept", "k1")), 0), (["mimic", "show", run.id], 0)):
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert (ended.value.code or 0) == code
+    assert (tmp_path / "k1.parquet").is_file()
+    assert run.id in capsys.readouterr().out
+
+
+def test_a_data_set_that_nobody_scored_is_no_run(mimic: Command, digits: Digits, workspace: Workspace) -> None:
+    code, _, err = mimic("signal", "add", "digits")
+    assert (code, f"`mimic score digits --workspace {workspace.path} …` makes one" in err) == (2, True)

@@ -56,7 +56,7 @@ def test_a_rule_comes_from_json_or_is_the_runs_own(known, command, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rule", "mimc@top5%"], "no run of data set d has a signal 'mimc': there are mimic"),
+        (["--rule", "mimc@top5%"], "no run of data set d has a signal 'mimc': did you mean mimic? There are mimic"),
         (["--rule", "second:mimc@top5%"], "run second has no signal 'mimc'"),
         (["--rule", "third:mimic@top5%"], "no run 'third'"),
         (["--rule", "mimic@top5% -"], "at character 14, at its end"),

@@ -56,7 +56,8 @@ def import_(
     out = console()
     _say(made)
     if dataset is None:
-        out.print(f"named after its source; --dataset gives another name. Score it: mimic score {made.name} …")
+        command = f"mimic score {made.name}{made.workspace.option} …"
+        out.print(f"named after its source; --dataset gives another name. Score it: {command}")
     for what, (count, example) in listing.found.counts.items():
         out.print(f"found {count:,} {what}, e.g. {example}")
 

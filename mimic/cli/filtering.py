@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest
+from mimic.data import NOUN
 from mimic.errors import MimicError
-from mimic.workspace.layout import DEFAULT, Workspace
+from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 FilterArgument = Annotated[str, typer.Argument(help="The name of a saved filter.")]
 
@@ -89,7 +91,8 @@ def audit(
         console().print(f"drawn       {below:,} samples that {name} drops and {above:,} that it keeps")
         if out is not None:
             write_texts(out, to_judge(table.published(drawn.run), drawn))
-            console().print(f"to judge    {out}: fill in good, bad or unsure, then mimic audit {name} --verdicts {out}")
+            command = f"mimic audit {name} --verdicts {out}{place.option}"
+            console().print(f"to judge    {out}: fill in good, bad or unsure, then {command}")
         return
     opened = load_audit(place, name)
     published = table.published(opened.run)
@@ -119,7 +122,9 @@ def _account() -> str:
 
 
 def filter_(
-    run: Annotated[str, typer.Argument(help="A published run: signals without a run's name are its.")],
+    run: Annotated[
+        str, typer.Argument(help="A published run, or a data set: its newest. Signals without a run's name are its.")
+    ],
     rule: Annotated[
         str | None,
         typer.Option(help='What to keep, e.g. "clip@top30% - mimic@bottom15%": docs/curation.md has the grammar.'),
@@ -132,7 +137,7 @@ def filter_(
 ) -> None:
     """Make a named filter from a rule over one or several signals and runs, and say what it does."""
     from mimic.evaluation import ruling
-    from mimic.filters.expression import expression, parse
+    from mimic.filters.expression import expression, notes, parse
     from mimic.filters.rules import diagnostics, read_rule
     from mimic.workspace.decisions import overruling
     from mimic.workspace.files import read_json
@@ -140,11 +145,14 @@ def filter_(
     from mimic.workspace.queries.dense import Dense
 
     place = Workspace(workspace)
-    table = Dense(place, place.dataset(place.run(run).dataset))
+    at_hand = run_or_newest(place, run)
+    run, table = at_hand.id, Dense(place, place.dataset(at_hand.dataset))
     if rule is not None and rule_file is not None:
         raise MimicError("--rule and --rule-file are two rules: give one of them")
     if rule is not None:
         chosen = parse(rule, ruling.scope(table, run))
+        for note in notes(chosen, run):
+            console(stderr=True).print(f"note        {note}")
     elif rule_file is not None:
         if not rule_file.is_file():
             raise MimicError(f"there is no file {rule_file}: give --rule-file a rule as JSON")
@@ -156,6 +164,8 @@ def filter_(
     say(f"rule        {expression(chosen, run)}")
     say(f"drops       {chosen.votes(table).reason}")
     say(f"samples     {found.kept:,} kept, {found.dropped:,} dropped, {found.not_scored:,} not scored")
+    if rule is None and rule_file is None:
+        _print_cautions(chosen, found, at_hand, table)
     truth, judge = table.truth(), "the truth"
     if truth is None:
         truth, judge = ruling.verdicts(table, overruling(place, table.dataset)), "people's decisions"
@@ -172,7 +182,7 @@ def filter_(
     saved = save_filter(
         place, name or run, table.dataset.name, chosen.model_dump(mode="json"), found.counts, replace=replace
     )
-    say(f"\nsaved       {saved.name}: mimic export {saved.name} --format parquet --out kept.parquet")
+    say(f"\nsaved       {saved.name}: mimic export {saved.name} --format parquet --out kept.parquet{place.option}")
 
 
 def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
@@ -183,6 +193,24 @@ def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
 
     saved = load_filter(place, name)
     return Dense(place, place.dataset(saved.dataset)), read_rule(saved.rule)
+
+
+def _print_cautions(rule: Any, found: Any, run: Run, table: Any) -> None:
+    """What to bear in mind of a rule that nobody chose, and what is advised instead."""
+    from mimic.evaluation.cautions import advised, cautions
+
+    out = console(stderr=True)
+    for caution in cautions(rule, found, run, NOUN[table.dataset.task]):
+        out.print(f"caution     {caution}")
+    advice = advised(table, run)
+    if advice is None:
+        out.print("advice      is on the Evaluate page: mimic app")
+    elif advice[1] is not None:
+        command = f"mimic filter {run.id} --rule {shlex.quote(advice[1])} --name advised{table.workspace.option}"
+        out.print(f"advised     {command}", soft_wrap=True)
+    else:
+        doing = "keep everything" if advice[0].everything else f"go by {advice[0].signal}"
+        out.print(f"advised     {doing}; the Evaluate page says why")
 
 
 def _print_truth(found: Any, judge: str) -> None:

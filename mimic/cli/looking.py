@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary, run_or_newest
 from mimic.cli.training import print_training
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
@@ -28,8 +28,19 @@ def runs(
         return
     found = place.runs()
     if not found:
-        raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score` makes one")
-    titles = ("run", "data set", "state", "scored", "not scored", "scopes", "start", "reference check", "begun")
+        raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score DATASET{place.option} …` makes one")
+    titles = (
+        "run",
+        "data set",
+        "state",
+        "scored",
+        "not scored",
+        "scopes",
+        "start",
+        "reference",
+        "reference check",
+        "begun",
+    )
     table = Table(*titles, box=None)
     for run in found:
         counts, told = run.counts, progress(run)
@@ -39,8 +50,10 @@ def runs(
         config = run.facts.get("config", {})
         scopes = "+".join(config.get("scopes", [])) or config.get("scope", "")
         start = (run.facts.get("start") or {"name": ""})["name"]
+        weights = run.facts.get("reference") or {"name": "", "sha256": ""}
+        reference = f"{weights['name']} {weights['sha256'][:6]}".strip()  # two files may have one name
         begun = run.facts["created"]
-        table.add_row(run.id, run.dataset, run.state, scored, failed, scopes, start, verdict, begun)
+        table.add_row(run.id, run.dataset, run.state, scored, failed, scopes, start, reference, verdict, begun)
     console().print(table)
 
 
@@ -60,7 +73,9 @@ def _delete(place: Workspace, name: str, sure: bool) -> None:
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="The run's id, as `mimic runs` lists it.")],
+    run: Annotated[
+        str, typer.Argument(help="The run's id, as `mimic runs` lists it; a data set's name: its newest scored run.")
+    ],
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Show a run: settings, state, counts, what could not be scored, and whether its reference is fit."""
@@ -69,7 +84,7 @@ def show(
     from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
 
     place = Workspace(workspace)
-    shown = place.run(run)
+    shown = run_or_newest(place, run)
     out = console()
     print_settings(shown)
     if shown.state != "published":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,13 @@ from mimic.cli.scoring import scored
 from mimic.cli.signals import added
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_summary
 from mimic.errors import MimicError
-from mimic.workspace.layout import DEFAULT, Workspace
+from mimic.workspace.layout import DEFAULT, ENVIRONMENT, Workspace
 
 
 def app(
-    workspace: Annotated[Path, typer.Argument(help="The folder that holds data sets and runs.")] = DEFAULT,
+    workspace: Annotated[
+        Path, typer.Argument(envvar=ENVIRONMENT, help="The folder that holds data sets and runs.")
+    ] = DEFAULT,
     port: Annotated[int, typer.Option(help="Where to serve; the next free one if it is taken.")] = 8501,
 ) -> None:
     """Open the app on a workspace, for this machine only."""
@@ -43,7 +46,9 @@ def demo(
         print_frame(demonstration.detection(made, of))
         out.print()
     out.print(f"workspace   {place.path.expanduser().resolve()}")
-    if not no_app:
+    if no_app:
+        out.print(f"next        mimic app{f' {shlex.quote(str(place.path))}' if place.option else ''}")
+    else:
         _serve(place, port)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_summary, run_or_newest, stopping
 from mimic.scores import CAPTION_SIGNALS, FURTHER_SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -16,7 +16,7 @@ signal = typer.Typer(help="Add signals: computed from a scored run, or imported.
 
 @signal.command("add")
 def add(
-    run: Annotated[str, typer.Argument(help="A published run of `mimic score`.")],
+    run: Annotated[str, typer.Argument(help="A published run of `mimic score`, or a data set: its newest.")],
     signals: Annotated[
         str | None,
         typer.Option(
@@ -36,7 +36,7 @@ def add(
     """Compute further signals of a scored run, as a run that holds both."""
     wanted = None if signals is None else [name.strip() for name in signals.split(",") if name.strip()]
     place = Workspace(workspace)
-    print_summary(added(place, place.run(run), wanted, seed, device, threads, clip))
+    print_summary(added(place, run_or_newest(place, run), wanted, seed, device, threads, clip))
 
 
 @signal.command("import")

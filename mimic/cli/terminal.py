@@ -15,9 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mimic.workspace.layout import Run
+from mimic.errors import MimicError
+from mimic.workspace.layout import ENVIRONMENT, Run, Workspace
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="The folder that holds data sets and runs.")]
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", envvar=ENVIRONMENT, help="The folder that holds data sets and runs.")
+]
 
 
 def console(stderr: bool = False) -> Console:
@@ -94,6 +97,23 @@ def print_summary(run: Run) -> None:
 
 def _majority(check: dict[str, Any]) -> str:
     return f", with always {check['majority_class']!r} {check['majority_agreement']:.1%}"
+
+
+def run_or_newest(place: Workspace, name: str) -> Run:
+    """The run of that id; a data set's name means its newest published run of `mimic score`, and which is said.
+
+    Raises:
+        MimicError: there is neither.
+    """
+    if name in {run.id for run in place.runs()} or name not in {dataset.name for dataset in place.datasets()}:
+        return place.run(name)
+    for run in place.runs(name):
+        if run.state == "published" and run.facts.get("kind") == "score":
+            console(stderr=True).print(f"run {run.id}: the newest that scores data set {name}")
+            return run
+    raise MimicError(
+        f"{name!r} is a data set that no published run has scored: `mimic score {name}{place.option} …` makes one"
+    )
 
 
 def print_frame(frame: Any) -> None:

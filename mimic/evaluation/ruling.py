@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -242,5 +243,7 @@ def _run_with(table: Dense, signal: str, run: str | None) -> str:
         return having[0]
     if having:
         raise MimicError(f"{len(having)} runs have a signal {signal!r}: write RUN:{signal}, e.g. {having[-1]}:{signal}")
-    known = ", ".join(dict.fromkeys(column.signal for column in columns_of(table)))
-    raise MimicError(f"no run of data set {table.dataset.name} has a signal {signal!r}: there are {known}")
+    known = list(dict.fromkeys(column.signal for column in columns_of(table)))
+    near = get_close_matches(signal, known, 1)
+    listed = f"did you mean {near[0]}? There are" if near else "there are"
+    raise MimicError(f"no run of data set {table.dataset.name} has a signal {signal!r}: {listed} {', '.join(known)}")

@@ -159,6 +159,17 @@ def _percent(share: float) -> str:
     return f"{(Decimal(repr(share)) * 100).normalize():f}%"
 
 
+def notes(rule: Rule, run: str | None = None) -> list[str]:
+    """What may not have been meant: a number of samples that looks like a share, its % forgotten."""
+    if isinstance(rule, ShareRule) and rule.best.count is not None and 0 < rule.best.count <= 100:
+        count, before = rule.best.count, f"{_column(rule.column, run)}@{rule.side}"
+        within = "/class" if rule.best.within == "class" else ""
+        verb = "keeps" if rule.side == "top" else "is the worst"
+        each = " of each class" if within else ""
+        return [f"{before}{count}{within} {verb} {count} samples{each}; {count}% would be {before}{count}%{within}"]
+    return [note for part in rule.parts for note in notes(part, run)]
+
+
 class _Parser:
     """Recursive descent over the text, without tokens made beforehand: what a `-` is depends on where it stands."""
 
@@ -258,6 +269,11 @@ class _Parser:
 
     def _column(self) -> Column:
         self._space()
+        if re.compile(r"not\s+[\w\"(]", re.IGNORECASE).match(self._text, self._at):
+            raise self._wrong(
+                "there is no NOT: what is not to be kept stands after a minus (clip@top30% - mimic@bottom15%), "
+                "and ! drops what a rule knows no score of (mimic@top80%!)"
+            )
         start, first = self._at, self._word("a signal, RUN:SIGNAL, a function or (")
         second = self._word("a signal") if self._found(":") else None
         run, signal = (None, first) if second is None else (first, second)
@@ -267,6 +283,12 @@ class _Parser:
         """A line; the name of a split; or a side and how much of it."""
         if self._found(">="):
             return self._number()
+        self._space()
+        if self._text[self._at : self._at + 1] in ("<", ">", "="):
+            raise self._wrong(
+                "use >= ; a rule says what is kept, from a line up (mimic >= 0.1), "
+                "and what scores below it is taken away by it or named by a share (mimic@bottom15%)"
+            )
         self._expect("@", ">= or @")
         kind = self._one_of(("top", "bottom", "mixture", "two_means"))
         return kind if kind in ("mixture", "two_means") else (kind, self._best())
@@ -299,7 +321,11 @@ class _Parser:
         start = self._at
         number = self._expect(_NUMBER.pattern, "an amount such as 30% or 500")
         if self._found("%"):
-            return float(Decimal(number) / 100), True
+            share = Decimal(number) / 100
+            if not 0 <= share <= 1:
+                self._at = start
+                raise self._wrong(f"{number}% is no share: give 0% to 100%")
+            return float(share), True
         if not number.isdigit():
             self._at = start
             raise self._wrong("expected a share such as 30%, or a whole number of samples")
@@ -336,8 +362,9 @@ class _Parser:
             return find(name)
         except MimicError as error:
             self._at = self._at - len(name) if start is None else start
-            hint = "; a minus after a name needs spaces around it" if "-" in name else ""
-            raise self._wrong(f"{error}{hint}") from None
+            apart = name.replace("-", " - ")
+            hint = "" if apart == name else f"a minus after a name needs spaces around it ({apart}); "
+            raise self._wrong(f"{hint}{error}") from None
 
     def _made(self, start: int, kind: type[M], **said: Any) -> M:
         """A model of what was said, or what is wrong with it, said where it begins."""

@@ -87,5 +87,5 @@ def find_images(prepared: Prepared) -> None:
     if not any(is_there(dataset.root, path) for path in paths):
         raise MimicError(
             f"{dataset.root} holds none of the first images of data set {dataset.name!r}, e.g. {paths[0]}: "
-            f"if they have moved, run `mimic relocate {dataset.name} --root FOLDER`"
+            f"if they have moved, run `mimic relocate {dataset.name} --root FOLDER{dataset.workspace.option}`"
         )

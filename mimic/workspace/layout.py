@@ -12,7 +12,9 @@ A run's state is derived from what is there, never stored, so that nothing can b
 from __future__ import annotations
 
 import fcntl
+import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,10 @@ from mimic.workspace.files import read_json
 
 FORMAT = 1
 DEFAULT = Path("mimic-workspace")
+ENVIRONMENT = "MIMIC_WORKSPACE"  # the variable that names another default
 
+# Kinds of runs that others go before, where one is picked unasked; see `Workspace.published`.
+_LATER = {"import": 1, "train": 2}
 State = Literal["published", "running", "failed", "interrupted"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -50,6 +55,11 @@ class Dataset:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where it lies."""
+        return Workspace(self.folder.parents[1])
 
     @property
     def root(self) -> Path:
@@ -112,6 +122,11 @@ class Run:
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where it lies."""
+        return Workspace(self.folder.parents[1])
 
     @property
     def dataset(self) -> str:
@@ -213,6 +228,12 @@ class Workspace:
     path: Path = DEFAULT
 
     @property
+    def option(self) -> str:
+        """How a suggested command names it, with a space before: nothing if every command takes it anyway."""
+        usual = self.path == DEFAULT and Path(os.environ.get(ENVIRONMENT) or DEFAULT) == DEFAULT
+        return "" if usual else f" --workspace {shlex.quote(str(self.path))}"
+
+    @property
     def datasets_folder(self) -> Path:
         return self.path / "datasets"
 
@@ -233,7 +254,8 @@ class Workspace:
         folder = self.datasets_folder / check_name("data set", name)
         facts = _facts(folder / "dataset.json")
         if facts is None:
-            raise MimicError(self._unknown("data set", name, [d.name for d in self.datasets()], "mimic import"))
+            known = [dataset.name for dataset in self.datasets()]
+            raise MimicError(self._unknown("data set", name, known, f"mimic import PATH{self.option}"))
         return Dataset(folder, facts)
 
     def datasets(self) -> list[Dataset]:
@@ -245,7 +267,8 @@ class Workspace:
         folder = self.runs_folder / check_name("run", run)
         facts = _facts(folder / "run.json")
         if facts is None:
-            raise MimicError(self._unknown("run", run, [r.id for r in self.runs()], "mimic score"))
+            known = [run.id for run in self.runs()]
+            raise MimicError(self._unknown("run", run, known, f"mimic score DATASET{self.option} …"))
         return Run(folder, facts)
 
     def runs(self, dataset: str | None = None) -> list[Run]:
@@ -253,6 +276,15 @@ class Workspace:
         runs = [Run(folder, facts) for folder, facts in _entries(self.runs_folder, "run.json")]
         chosen = [run for run in runs if dataset is None or run.dataset == dataset]
         return sorted(chosen, key=lambda run: (run.facts["created"], run.id), reverse=True)
+
+    def published(self, dataset: str | None = None) -> list[Run]:
+        """The published runs, the one to go by unasked first.
+
+        Those that scored come first, the newest first, then imported columns, then training runs: what a training saw
+        of its samples under way is no score of a data set by a reference.
+        """
+        found = [run for run in self.runs(dataset) if run.state == "published"]
+        return sorted(found, key=lambda run: _LATER.get(str(run.facts.get("kind")), 0))
 
     def filters(self) -> list[Path]:
         """The files of the named filters, by name."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mimic.errors import MimicError
+from mimic.workspace.layout import Workspace
 
 
 @contextmanager
@@ -29,9 +30,10 @@ def held(folder: Path) -> Iterator[None]:
         else:
             file.seek(0)
             holder = file.read().strip() or "?"
+            place = Workspace(folder.parents[1])
             raise MimicError(
                 f"run {folder.name} is being worked on by another process ({holder}): "
-                f"wait for it; `mimic show {folder.name}` says how far it is"
+                f"wait for it; `mimic show {folder.name}{place.option}` says how far it is"
             )
         file.truncate(0)
         file.write(f"process {os.getpid()}")

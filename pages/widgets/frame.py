@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,7 +116,7 @@ def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
     wanted = state.one_of("dataset", names, published[0].dataset)  # the newest run's
     dataset = workspace.dataset(pickers[0].selectbox("Data set", names, key=wanted))
     runs = [run.id for run in published if run.dataset == dataset.name]
-    wanted = state.one_of("run", runs)
+    wanted = state.one_of("run", runs, workspace.published(dataset.name)[0].id)
     if not by_filter:
         called = short_names(workspace.run(run) for run in runs)
         help = f"`{st.session_state[wanted]}`"  # the whole name, which commands take
@@ -142,14 +141,9 @@ def nothing_yet(workspace: Workspace) -> None:
     commands(workspace)
 
 
-def where(workspace: Workspace) -> str:
-    """How a command names this workspace: nothing if it is the usual one."""
-    return "" if workspace.path == DEFAULT else f" --workspace {shlex.quote(str(workspace.path))}"
-
-
 def commands(workspace: Workspace) -> None:
     """Commands that import and score, to copy; they name this workspace."""
-    place = where(workspace)
+    place = workspace.option
     st.markdown("**Try it on the sample data** (from a clone of the repository)")
     st.code(f"mimic demo{place}", language=None)
     st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimic.errors import MimicError
-from mimic.filters.expression import Scope, expression, parse
+from mimic.filters.expression import Scope, expression, notes, parse
 from mimic.filters.rule import Column
 from mimic.filters.rules import AndRule, MinusRule, OrRule
 from mimic.filters.signal_rules import ThresholdRule
@@ -64,7 +64,12 @@ def test_what_binds_tighter(text, rule):
         ("r:clip@top30% r:b", 15, r"expected \|, &, - or the end"),
         ("r:clip@top30% -", 16, "at its end: expected a signal"),
         ("r:a@top3.5", 8, "a share such as 30%, or a whole number"),
-        ("r:a@top130%", 8, "less than or equal to 1"),
+        ("r:a@top130%", 8, "130% is no share: give 0% to 100%"),
+        ("r:a@top-5%", 8, "-5% is no share"),
+        ("r:a > 0.1", 5, "use >= ; a rule says what is kept"),
+        ("r:a < 0.1", 5, "use >= ; "),
+        ("NOT r:a >= 1", 1, "there is no NOT: .* minus .*!"),
+        ("r:a >= 1 & not (r:b >= 1)", 12, "there is no NOT"),
         ("mean(r:a)@top3%", 9, "a comma, and 2 or more"),
         ("mean(r:a, r:b)@bottom3%", 24, "is cut by"),
         ("majority(r:a >= 1)", 18, "a comma, and 2 or more"),
@@ -87,8 +92,16 @@ def test_names_with_a_minus_are_names():
     rule = parse("my-run:a-b >= 1-my-run:c >= 2")
     assert isinstance(rule, MinusRule)
     assert rule.columns == (Column(run="my-run", signal="a-b"), Column(run="my-run", signal="c"))
-    with pytest.raises(MimicError, match="a minus after a name needs spaces"):
+    with pytest.raises(MimicError, match=r"a minus after a name needs spaces around it \(a - b\)"):
         parse("a-b >= 2")
+
+
+def test_a_number_that_may_have_been_meant_as_a_share_is_noted():
+    (note,) = notes(parse("r:a@top80 - r:b@bottom15%"), "r")
+    assert note == "a@top80 keeps 80 samples; 80% would be a@top80%"
+    (note,) = notes(parse("majority(r:a@top5/class, r:b@mixture)"))
+    assert note == "r:a@top5/class keeps 5 samples of each class; 5% would be r:a@top5%/class"
+    assert not notes(parse("r:a@top80% | r:a@top5000"))
 
 
 def test_rules_in_the_documentation_are_rules():

@@ -92,11 +92,18 @@ def test_the_expression_and_the_json_can_be_edited_and_mistakes_are_said(publish
     app.text_area[0].set_value("margin >= 0.5 | mimic@top10%").run()
     assert written(app) == "margin >= 0.5 | mimic@top10%"
     app.text_area[0].set_value("margin >= 0.5 | mimc@top10%").run()
-    assert "goes wrong at character 17" in app.toast[0].value.replace("\\", "")
+    said = app.error[0].value.replace("\\", "")
+    assert "goes wrong at character 17" in said
+    assert "did you mean mimic?" in said
+    assert written(app) == "margin >= 0.5 | mimc@top10%"
+    assert not app.toast
     assert address(app, "rule") == f"{RUN}:margin >= 0.5 | {RUN}:mimic@top10%"
     rule = {"kind": "threshold", "run": RUN, "signal": "margin", "threshold": 1.25}
     app.text_area[1].set_value(json.dumps(rule)).run()
     assert written(app) == "margin >= 1.25"
+    assert not app.error
+    app.text_area[0].set_value("mimic@top80").run()
+    assert "80% would be mimic@top80%" in markup(app).replace("\\", "")
     app.text_area[1].set_value("[" * 100_000).run()
     assert app.toast[0].value
     assert not app.exception

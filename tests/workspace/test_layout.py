@@ -96,3 +96,17 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(MimicError, match="not valid JSON"):
         read_json(path)
+
+
+def test_a_run_that_scored_leads_and_a_training_comes_last(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    done = {"published": "scores.duckdb"}
+    a_run(workspace, "trained", created="2026-01-09", kind="train", **done)
+    assert [run.id for run in workspace.published("d")] == ["trained"]
+    a_run(workspace, "imported", created="2026-01-08", kind="import", **done)
+    a_run(workspace, "further", created="2026-01-03", kind="signals", **done)
+    a_run(workspace, "scored", created="2026-01-02", kind="score", **done)
+    a_run(workspace, "old", created="2026-01-01", **done)  # of a version without kinds
+    a_run(workspace, "going", created="2026-01-10", kind="score")
+    assert [run.id for run in workspace.published("d")] == ["further", "scored", "old", "imported", "trained"]
+    assert workspace.published("other") == []

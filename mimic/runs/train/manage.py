@@ -237,7 +237,8 @@ class Training:
             number, reason = next(iter(self._train.reasons.items()))
             raise MimicError(
                 f"no image of data set {self._prepared.dataset.name!r} can be read (sample {number}: {reason}): if "
-                f"they have moved, run `mimic relocate {self._prepared.dataset.name} --root FOLDER`"
+                f"they have moved, run `mimic relocate {self._prepared.dataset.name} --root FOLDER"
+                f"{self._prepared.dataset.workspace.option}`"
             )
 
     def _kept(self, saved: Mapping[str, Any] | None) -> int:

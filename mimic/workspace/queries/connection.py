@@ -73,7 +73,8 @@ class Published:
         """
         if run.scores_file is None:
             raise MimicError(
-                f"run {run.id} is {run.state}, so it has no scores to show: `mimic show {run.id}` says more"
+                f"run {run.id} is {run.state}, so it has no scores to show: "
+                f"`mimic show {run.id}{run.workspace.option}` says more"
             )
         return cls(
             run=run.id,
