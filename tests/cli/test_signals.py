@@ -47,7 +47,7 @@ def test_add_import_and_compare(
 
     code, out, _ = mimic("compare", f"{run.id}:mimic", "knn", "--keep", "0.75")
     assert code == 0
-    assert "Each keeps 75%" in out
+    assert "450 kept, 150 dropped" in out
     words = [row.split() for row in out.splitlines()]
     cells = ("both keep", "only A drops", "only B drops", "both drop")
     counts = {cell: int(row[len(cell.split())]) for cell in cells for row in words if " ".join(row).startswith(cell)}
