@@ -77,7 +77,8 @@ def assess(workspace: Workspace, dataset: Dataset, run: str | None = None) -> As
     """Estimate the share of right labels of a data set.
 
     Args:
-        run: the run to go by; None: the newest published one whose reference's predictions were kept, else the newest.
+        run: the run to go by; None: the first of `Workspace.published` whose reference's predictions were kept, else
+            the first.
 
     Raises:
         MimicError: nothing of it is published.
@@ -106,7 +107,7 @@ def assess(workspace: Workspace, dataset: Dataset, run: str | None = None) -> As
 def _published(workspace: Workspace, dataset: Dataset, run: str | None) -> Published:
     if run is not None:
         return Dense(workspace, dataset).published(run)
-    found = [Published.of(one, dataset) for one in workspace.runs(dataset.name) if one.state == "published"]
+    found = [Published.of(one, dataset) for one in workspace.published(dataset.name)]
     if not found:
         raise MimicError(f"data set {dataset.name!r} has no published run: `mimic score` makes one")
     return next((one for one in found if has_views(one)), found[0])

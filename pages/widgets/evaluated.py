@@ -29,7 +29,7 @@ def verdicts(workspace: Workspace, dataset: Dataset) -> int:
 
 def quality(workspace: Workspace, dataset: Dataset, published: Published | None = None) -> Assessed:
     """`assess` of a data set, by a run or by the best there is."""
-    newest = tuple(run.id for run in workspace.runs(dataset.name) if run.state == "published")
+    newest = tuple(run.id for run in workspace.published(dataset.name))
     run = None if published is None else published.run
     return _quality(workspace.path, dataset.name, run, newest, verdicts(workspace, dataset))
 
