@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 KEEP, DROP, ABSTAIN = 1, 0, -1
 
+EVERYTHING = "all"  # the --split that takes every sample
+
 # What splits are called that are held back from training.
 HELD = ("validation", "valid", "val", "dev", "test")
 

@@ -12,7 +12,7 @@ from mimic.evaluation.retraining import best
 from mimic.evaluation.truth import COLUMN, REVIEWS
 from mimic.reports import evaluate_figures, text
 from mimic.workspace.filters import list_filters
-from mimic.workspace.retrains import retrains
+from mimic.workspace.retrains import NEEDED, retrains, untouched
 from pages.widgets import evaluated, frame, state
 
 chosen = frame.choose("evaluate", "Evaluate")
@@ -149,9 +149,11 @@ if tried:
     download(results, "retraining")
 elif noun == "caption":
     st.caption("Retraining is of labels alone so far; which filter finds the wrong captions stands above.")
-else:
+elif untouched(workspace, dataset):
     st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped:")
-if noun == "label":
+else:
+    st.caption(f"No split is left to test a model on that no score has seen: {NEEDED}.")
+if noun == "label" and (tried or untouched(workspace, dataset)):
     st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------

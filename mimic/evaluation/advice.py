@@ -55,6 +55,7 @@ class Evidence:
         detection: `bands.table` where labels are known to be right or wrong.
         best: the best of a retraining.
         noun: what is judged, a label or a caption.
+        needed: what a retraining needs first, as an imperative; None where it can be done.
     """
 
     signals: Sequence[str]
@@ -63,6 +64,7 @@ class Evidence:
     detection: pd.DataFrame | None = None
     best: Best | None = None
     noun: str = "label"
+    needed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -200,5 +202,7 @@ def _doubts(evidence: Evidence, keep: float) -> list[Sentence]:
         )
     if evidence.best is None and keep < 1 and evidence.noun == "label":
         text = "Whether a model gets better by it, one retraining shows: mimic evaluate retrain."
+        if evidence.needed is not None:
+            text = f"Whether a model gets better by it, only data that no score has seen can show: {evidence.needed}."
         sentences.append(Sentence(text, "Evaluate"))
     return sentences

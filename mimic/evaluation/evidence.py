@@ -16,7 +16,7 @@ from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.retrains import retrains
+from mimic.workspace.retrains import NEEDED, retrains, untouched
 
 
 def evidence_of(workspace: Workspace, run: Run, published: Published) -> Evidence:
@@ -30,6 +30,7 @@ def evidence_of(workspace: Workspace, run: Run, published: Published) -> Evidenc
         detection=_detection(workspace, dataset, published),
         best=best(curves(finished.fits())) if finished is not None else None,
         noun=NOUN[published.task],
+        needed=None if untouched(workspace, dataset) else NEEDED,
     )
 
 

@@ -19,7 +19,6 @@ from mimic.errors import MimicError
 from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_LOSSES
 
 MAIN = "mimic"
-EVERYTHING = "all"  # the --split that takes every sample
 
 
 class ModelConfig(BaseModel):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from mimic.data import EVERYTHING
 from mimic.errors import MimicError
 from mimic.losses import CrossEntropy, Loss, get_loss, reads_pairs
 from mimic.models.build import BuiltModel
@@ -21,7 +22,7 @@ from mimic.models.calling import Inputs, call, evaluating, pairs_of, run
 from mimic.models.features import load_features
 from mimic.models.preprocess import Preprocess
 from mimic.runs.classes import ClassMap, map_classes
-from mimic.runs.config import EVERYTHING, ModelConfig, ScoreConfig, run_id
+from mimic.runs.config import ModelConfig, ScoreConfig, run_id
 from mimic.runs.inputs import Images, Pixels, Texts, TextVectors, Tokens, Vectors
 from mimic.runs.memory import keep_freed
 from mimic.runs.weights import Weights, load_weights

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mimic.data import ABSTAIN, DROP
 from mimic.errors import MimicError
 from mimic.filters.rules import read_rule
-from mimic.runs.config import EVERYTHING, ScoreConfig
+from mimic.runs.config import ScoreConfig
 from mimic.runs.observe import Observer
 from mimic.runs.prepare import prepare
 from mimic.runs.progress import Progress
@@ -34,7 +34,7 @@ from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.locks import held
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.views import true_codes
-from mimic.workspace.retrains import Retrain, begin_retrain, write_fits
+from mimic.workspace.retrains import NEEDED, Retrain, begin_retrain, untouched, write_fits
 
 BUDGETS = (0.95, 0.9, 0.8, 0.7, 0.6)
 VERSION = "1"
@@ -144,14 +144,13 @@ def _base(workspace: Workspace, dataset: Dataset, run: str | None) -> Run:
 
 def _untouched(workspace: Workspace, dataset: Dataset) -> str:
     """The first split that no run has scored."""
-    scored = {run.facts.get("split") for run in workspace.runs(dataset.name)}
-    free = [] if EVERYTHING in scored else [split for split in dataset.splits if split not in scored]
+    free = untouched(workspace, dataset)
     if not free:
         raise MimicError(
             f"data set {dataset.name!r} has no split that scoring has left untouched, so no model can be tested fairly:"
-            " import it with a column `split`, and score one split only"
+            f" {NEEDED}"
         )
-    return next((split for split in free if split == "test"), free[0])
+    return free[0]
 
 
 def _columns(

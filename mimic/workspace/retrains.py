@@ -18,8 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mimic.data import EVERYTHING
 from mimic.workspace.files import finish, make_folder, read_json, temporary_name, write_json
-from mimic.workspace.layout import FORMAT, Workspace, check_name, is_locked
+from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked
+
+# What makes a retraining possible where no split is left untouched.
+NEEDED = "import it with a column split, or from a folder with train/ and test/ in it, and score one split only"
 
 FITS = pa.schema(
     [
@@ -94,6 +98,13 @@ def retrains(workspace: Workspace, dataset: str | None = None) -> list[Retrain]:
     found = [Retrain(path.parent, read_json(path)) for path in sorted(paths)]
     chosen = [one for one in found if dataset is None or one.dataset == dataset]
     return sorted(chosen, key=lambda one: (one.facts["created"], one.id), reverse=True)
+
+
+def untouched(workspace: Workspace, dataset: Dataset) -> list[str]:
+    """The splits that no run has scored, test first: on these alone a model can be tested fairly."""
+    scored = {run.facts.get("split") for run in workspace.runs(dataset.name)}
+    free = [] if EVERYTHING in scored else [split for split in dataset.splits if split not in scored]
+    return sorted(free, key=lambda split: split != "test")
 
 
 def write_fits(retrain: Retrain, job: int, rows: list[dict[str, Any]]) -> None:

@@ -47,6 +47,12 @@ def test_noisy_data_gets_a_signal_and_a_range():
     assert "verdicts would bring" in given.paragraph
 
 
+def test_a_retraining_that_cannot_be_done_is_not_advised():
+    given = advise(Evidence(["ref_logprob"], quality(0.8, 0.78, 0.91), CHECK, needed="import it with a column split"))
+    assert "mimic evaluate retrain" not in given.paragraph
+    assert "no score has seen can show: import it with a column split." in given.paragraph
+
+
 def test_a_refused_reference_is_not_relied_on():
     refused = CHECK | {"verdict": "Do not use"}
     given = advise(Evidence(["mimic", "ref_logprob", "margin"], quality(0.8, 0.79, 0.81), refused))

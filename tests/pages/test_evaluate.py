@@ -17,7 +17,7 @@ from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.rows import judged
-from mimic.workspace.retrains import begin_retrain, write_fits
+from mimic.workspace.retrains import NEEDED, begin_retrain, write_fits
 from tests.pages import captioned
 from tests.pages.conftest import ROWS, metrics, words
 
@@ -95,6 +95,9 @@ def test_without_truth_the_ways_to_it_and_everything_else_are_shown(tmp_path, op
     assert [box.value for box in app.subheader][-2:] == ["Does a model get better by it?", "How good is the data?"]
     assert "Labels that are right" in metrics(app)
     said = words(app).replace("\\", "")
+    assert "No split is left to test a model on that no score has seen" in said
+    run = workspace.run("plain-run")
+    assert evidence_of(workspace, run, Published.of(run, dataset)).needed == NEEDED
     assert ("Nobody has said of any label yet" in said) == (seen == 0)
     assert ("0 wrong and 1 right samples are known" in said) == (seen == 1)
     assert ("4 samples, 2 of them wrong" in said) == (seen == 4)
