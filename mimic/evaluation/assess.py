@@ -89,7 +89,7 @@ def assess(workspace: Workspace, dataset: Dataset, run: str | None = None) -> As
         fit = fit_quality(views.log_probs, views.labels)
         known = views.right >= 0
         true = float(views.right[known].mean()) if known.any() else None
-        audited = _audited(workspace, dataset, published, views, fit)
+        audited = _audited(workspace, dataset, views, fit)
         quality, before = (audited, fit.quality) if audited else (fit.quality, None)
         return Assessed(dataset.name, published.run, quality, before, true, published, views, fit)
     dense = Dense(workspace, dataset)
@@ -100,8 +100,10 @@ def assess(workspace: Workspace, dataset: Dataset, run: str | None = None) -> As
     )
     truth = dense.truth()
     true = float(1 - truth.wrong[truth.known].mean()) if truth is not None and truth.known.any() else None
-    quality = mixture_quality(np.stack(columns, axis=1))
-    return Assessed(dataset.name, published.run, quality, None, true, published, None, None)
+    mixture = mixture_quality(np.stack(columns, axis=1))
+    audited = _audited(workspace, dataset)
+    quality, before = (audited, mixture) if audited else (mixture, None)
+    return Assessed(dataset.name, published.run, quality, before, true, published, None, None)
 
 
 def _published(workspace: Workspace, dataset: Dataset, run: str | None) -> Published:
@@ -113,8 +115,10 @@ def _published(workspace: Workspace, dataset: Dataset, run: str | None) -> Publi
     return next((one for one in found if has_views(one)), found[0])
 
 
-def _audited(workspace: Workspace, dataset: Dataset, published: Published, views: Views, fit: Fit) -> Quality | None:
-    """The newest audit of the data set that has enough verdicts, with the model or, on a draw of samples, without."""
+def _audited(
+    workspace: Workspace, dataset: Dataset, views: Views | None = None, fit: Fit | None = None
+) -> Quality | None:
+    """The newest audit of the data set that has enough verdicts, with the model or, where that cannot help, without."""
     decisions = Decisions(workspace, dataset)
     for audit in list_audits(workspace):
         if audit.dataset != dataset.name:
@@ -122,6 +126,8 @@ def _audited(workspace: Workspace, dataset: Dataset, published: Published, views
         said = {sample: word == "good" for sample, word in recorded(decisions, audit).items() if word != "unsure"}
         if len(said) < LEAST_VERDICTS:
             continue
+        if views is None or fit is None:
+            return _exact(workspace, dataset, audit, decisions)
         zones = [_zone(zone.size, [s for s in zone.samples if s in said], said, views, fit) for zone in audit.zones]
         if all(len(zone.right) >= 2 or not zone.size for zone in zones):
             return with_audit(fit, [zone for zone in zones if zone.size])

@@ -11,7 +11,9 @@ from mimic.evaluation.assess import assess
 from mimic.evaluation.detection import auroc
 from mimic.evaluation.evidence import evidence_of, sources
 from mimic.evaluation.truth import REVIEWS
+from mimic.evaluation.verdicts import record
 from mimic.runs.retrain_fits import Fit
+from mimic.workspace.audits import begin_audit
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
@@ -102,6 +104,22 @@ def test_without_truth_the_ways_to_it_and_everything_else_are_shown(tmp_path, op
     assert ("0 wrong and 1 right samples are known" in said) == (seen == 1)
     assert ("4 samples, 2 of them wrong" in said) == (seen == 4)
     assert sources(workspace, dataset) == ([REVIEWS] if seen else [])
+
+
+def test_an_audit_takes_over_where_there_is_no_reference_too(tmp_path):
+    workspace = Workspace(tmp_path)
+    samples = (Sample(i, f"s{i}", None, caption=f"text {i}") for i in range(200))
+    source = Source("metadata", Path("x"))
+    dataset = create_dataset(workspace, "plain", samples, [], source, tmp_path, task="captions")
+    run = Published.of(captioned.score(workspace, dataset, "plain-run"), dataset)
+    assert assess(workspace, dataset).quality.method == "mixture"
+    audit = begin_audit(workspace, "strict", run, "mimic", 0.0, (30, 30))
+    verdicts = {sample: "bad" if place % 4 == 0 else "good" for place, sample in enumerate(audit.samples)}
+    record(Decisions(workspace, dataset), run, audit, verdicts, "ann")
+    found = assess(workspace, dataset)
+    assert found.quality.method == "audit"
+    assert found.quality.low <= 0.75 <= found.quality.high
+    assert found.without_audit.method == "mixture"
 
 
 def test_the_overview_gives_the_same_advice_once_it_is_worked_out(published, open_page):
