@@ -63,9 +63,12 @@ with right:
         "Not scored", text.count(counts["not_scored"]), border=True, help="Exported as kept, and counted apart"
     )
     if overrule:
+        turned, renamed = counts["overruled"], counts["relabelled"]
         st.caption(
-            f"Decisions turn round {text.count(counts['overruled'])} samples and give "
-            f"{text.count(counts['relabelled'])} another label."
+            f"People's decisions: {text.count(turned)} {'sample goes' if turned == 1 else 'samples go'} the other way "
+            f"than the filter says, {text.count(renamed)} {'gets' if renamed == 1 else 'get'} another label."
+            if turned or renamed
+            else "People's decisions change nothing here."
         )
 
 # --- do it ----------------------------------------------------------------------------------------------------------

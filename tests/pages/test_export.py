@@ -51,9 +51,12 @@ def test_decisions_overrule_unless_switched_off(filtered, open_page):
     app = open_page(filtered, "export", filter="strict", format="jsonl")
     before = int(metrics(app)[KEPT].replace(",", ""))
     loaded_kept = int(mimic.load_filter(_written(app, filtered)).kept.argmax())
+    assert "People's decisions change nothing here." in words(app)
     decisions = Decisions(filtered, filtered.dataset("synthetic-1500"))
     decisions.record("ann", "drop", Subject(loaded_kept, "x", None))
     app.run()
+    assert "1 samples go" not in words(app)
+    assert "1 sample goes the other way than the filter says" in words(app)
     assert int(metrics(app)[KEPT].replace(",", "")) == before - 1
     app.toggle(key="overrule").set_value(False).run()
     assert int(metrics(app)[KEPT].replace(",", "")) == before

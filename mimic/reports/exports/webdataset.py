@@ -35,7 +35,7 @@ def write_webdataset(job: Job, target: Path) -> None:
             for row, image, ending in rows:
                 _add_sample(archive, row, image, ending, codes)
         shard += 1
-    job.notes.append(f"{shard:,} shards")
+    job.notes.append("1 shard" if shard == 1 else f"{shard:,} shards")
 
 
 def _usable(job: Job, column: str | None) -> Iterator[tuple[dict[str, Any], Place, str]]:

@@ -78,6 +78,8 @@ def test_webdataset_reads_the_shards(pile, tmp_path):
     export = write_export(pile.decided, tmp_path / "out", "webdataset", Options(shard_size=20))
     shards = sorted(str(path) for path in export.path.iterdir())
     assert [Path(shard).name for shard in shards] == ["000000.tar", "000001.tar"]
+    assert "2 shards" in export.notes
+    assert "1 shard" in write_export(pile.decided, tmp_path / "one", "webdataset").notes
     read = list(webdataset.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil"))
     expected = [i for i in pile.kept(True) if i != MISSING]
     assert [int(sample["__key__"]) for sample in read] == expected
