@@ -23,7 +23,7 @@ from mimic.workspace.files import finish, make_folder, read_json, temporary_name
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked
 
 # What makes a retraining possible where no split is left untouched.
-NEEDED = "import it with a column split, or from a folder with train/ and test/ in it, and score one split only"
+NEEDED = "import the data with a column split, or from a folder with train/ and test/ in it, and score one split only"
 
 FITS = pa.schema(
     [
