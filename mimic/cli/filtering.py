@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest
+from mimic.cli.terminal import WorkspaceOption, app_command, console, print_frame, run_or_newest
 from mimic.data import NOUN
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -204,7 +204,7 @@ def _print_cautions(rule: Any, found: Any, run: Run, table: Any) -> None:
         out.print(f"caution     {caution}")
     advice = advised(table, run)
     if advice is None:
-        out.print("advice      is on the Evaluate page: mimic app")
+        out.print(f"advice      is on the Evaluate page: {app_command(table.workspace)}")
     elif advice[1] is not None:
         command = f"mimic filter {run.id} --rule {shlex.quote(advice[1])} --name advised{table.workspace.option}"
         out.print(f"advised     {command}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from mimic.cli.scoring import scored
 from mimic.cli.signals import added
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_summary
+from mimic.cli.terminal import WorkspaceOption, app_command, console, print_frame, print_summary
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, ENVIRONMENT, Workspace
 
@@ -47,7 +46,7 @@ def demo(
         out.print()
     out.print(f"workspace   {place.path.expanduser().resolve()}")
     if no_app:
-        out.print(f"next        mimic app{f' {shlex.quote(str(place.path))}' if place.option else ''}")
+        out.print(f"next        {app_command(place)}")
     else:
         _serve(place, port)
 

@@ -99,6 +99,11 @@ def _majority(check: dict[str, Any]) -> str:
     return f", with always {check['majority_class']!r} {check['majority_agreement']:.1%}"
 
 
+def app_command(place: Workspace) -> str:
+    """The command that opens the app on a workspace."""
+    return "mimic app" + (f" {shlex.quote(str(place.path))}" if place.option else "")
+
+
 def run_or_newest(place: Workspace, name: str) -> Run:
     """The run of that id; a data set's name means its newest published run of `mimic score`, and which is said.
 

@@ -286,8 +286,8 @@ class _Parser:
         self._space()
         if self._text[self._at : self._at + 1] in ("<", ">", "="):
             raise self._wrong(
-                "use >= ; a rule says what is kept, from a line up (mimic >= 0.1), "
-                "and what scores below it is taken away by it or named by a share (mimic@bottom15%)"
+                "use >= ; a rule says what is kept, from a line up (mimic >= 0.1); the lowest are named by their share "
+                "(mimic@bottom15%)"
             )
         self._expect("@", ">= or @")
         kind = self._one_of(("top", "bottom", "mixture", "two_means"))

@@ -232,7 +232,7 @@ def _same_or_refuse(workspace: Workspace, name: str, facts: Mapping[str, Any]) -
     if present.content == facts["content"]:
         raise MimicError(
             f"data set {name!r} is there with the same samples and root {present.root}: "
-            f"if its images have moved, run `mimic relocate {name} --root {facts['root']}`"
+            f"if its images have moved, run `mimic relocate {name} --root {facts['root']}{workspace.option}`"
         )
     raise MimicError(
         f"data set {name!r} is there with other contents: choose another --dataset name, or delete {present.folder}"
