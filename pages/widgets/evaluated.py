@@ -89,10 +89,12 @@ def advice_soon(chosen: frame.Chosen) -> None:
         advice_box(chosen)
         return
 
+    drawn: list[bool] = []
+
     @st.fragment(run_every=0.5)
     def work_out() -> None:
-        if st.session_state.get(done) is None:
-            st.session_state[done] = False  # the page is drawn first
+        if not drawn:  # the page is drawn first, whatever was clicked: to start again here would lose a click
+            drawn.append(True)
             st.caption("Advice is being worked out …")
             return
         with frame.sentences():
