@@ -42,7 +42,7 @@ def test_quality_and_advice_are_the_functions(published, open_page):
     found = assess(published, published.dataset(run.dataset), RUN)
     assert metrics(app)["Labels that are right"] == f"{100 * found.quality.share:.1f}%"
     assert f"In truth {100 * found.true:.1f}%" in words(app)
-    given = advise(evidence_of(published, run, Published.of(run, dataset)))
+    given = advise(evidence_of(published, run, Published.of(run, published.dataset(run.dataset))))
     said = words(app).replace("\\", "").replace("\u2060", "")
     for sentence in given.sentences:
         assert sentence.text in said
