@@ -156,7 +156,7 @@ with right:
         cards[1].metric("Wrong ones dropped", text.percent(quality.recall), border=True, help=f"By {judge}")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input("Save as", key=state.key("name"), placeholder="letters, digits, . _ -", width=220)
-        st.button("Save", icon=":material/save:", type="primary", on_click=frame.on_change(save))
+        st.button("Save", icon=":material/save:", on_click=frame.on_change(save))
         st.checkbox("Replace one of that name", key=state.key("replace"))
     kept_as = next((one.name for one in saved.values() if one.rule == rule.model_dump(mode="json")), None)
     if kept_as is not None:

@@ -78,7 +78,7 @@ with left, st.container(horizontal=True, vertical_alignment="bottom", gap="small
         "Write as", key=state.key("as"), width=300, help="In the folder `exports` of the workspace"
     ).strip()
     overwrite = st.checkbox("Replace an earlier one", key="overwrite")
-    go = st.button("Write", icon=":material/save:", type="primary", key="write")
+    go = st.button("Write", icon=":material/save:", key="write")
 if go:
     with frame.sentences(), st.spinner("Writing …"):
         path = chosen.workspace.path / "exports" / (check_name("export", called) + exports.FORMATS[form].suffix)

@@ -117,7 +117,7 @@ def delete(run: Run) -> None:
             f"Without it these no longer work: {text.markdown(', '.join(needs), 600)}.", icon=":material/link_off:"
         )
     gone = frame.on_change(lambda: remove_run(run))
-    if st.button("Delete", type="primary", icon=":material/delete:", key="delete for good", on_click=gone):
+    if st.button("Delete", icon=":material/delete:", key="delete for good", on_click=gone):
         st.rerun()
 
 

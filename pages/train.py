@@ -128,7 +128,7 @@ if not runs:
         f"No model has been trained {on} yet. Grad-Mimic re-weighs every batch by the Mimic Score:",
         icon=":material/info:",
     )
-    st.code(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}", language=None)
+    st.code(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}", language=None, wrap_lines=True)
     for other in sorted({run.dataset for run in every}):
         st.page_link(
             "pages/train.py",

@@ -151,6 +151,7 @@ def commands(workspace: Workspace) -> None:
         f"mimic import PATH --dataset NAME{place}\n"
         f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
         language=None,
+        wrap_lines=True,
     )
 
 

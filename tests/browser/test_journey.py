@@ -94,7 +94,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     settle(page)
     assert load_filter(workspace, "from-the-browser").counts["kept"] == int(kept)
     with page.expect_download() as download:
-        page.get_by_role("button", name="CSV").click()
+        page.locator(".st-key-csv-from-the-browser").get_by_role("button").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 901
 

@@ -55,6 +55,6 @@ def test_add_import_and_compare(
     assert abs(counts["only A drops"] - counts["only B drops"]) < 30  # ties of knn are kept
     assert mimic("compare", f"{run.id}:mimic", imported.id)[0] == 0
     code, _, err = mimic("compare", run.id, "mimic")
-    assert (code, "are the same signal" in err) == (2, True)
+    assert (code, "name the same thing twice" in err) == (2, True)
     assert "has no signal 'luck'" in mimic("compare", run.id, f"{run.id}:luck")[2]
     assert "no run 'luck'" in mimic("compare", run.id, "luck")[2]

@@ -95,7 +95,7 @@ def test_intervals_cover():
     gap = truth["a"].point["auroc"] - truth["b"].point["auroc"]
     low, high = np.flatnonzero(a < np.quantile(a, 0.2)), np.flatnonzero(a >= np.quantile(a, 0.2))
     hits = []
-    for seed in range(300):
+    for seed in range(1000):
         simple = rng.integers(0, len(a), 600)
         audit = np.concatenate([rng.choice(low, 150, replace=False), rng.choice(high, 150, replace=False)])
         weight = np.repeat([len(low) / 150, len(high) / 150], 150)
@@ -108,4 +108,4 @@ def test_intervals_cover():
                 row.append(one[f"{figure}_low"] <= truth["a"].point[figure] <= one[f"{figure}_high"])
             row.append(pair.low <= gap <= pair.high)
         hits.append(row)
-    assert pd.DataFrame(hits).mean().min() >= 0.91  # 300 draws: ± 2.5 points around 93 %
+    assert pd.DataFrame(hits).mean().min() >= 0.91  # 1,000 draws: 2.5 standard errors below 93 %

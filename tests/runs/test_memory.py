@@ -14,10 +14,10 @@ if sys.argv[1] == "keep":
     assert keep_freed()
 import torch
 torch.set_num_threads(1)
-for _ in range(5):
+for _ in range(20):  # the heap has found its size after a few
     torch.ones(2**24)  # 64 MiB, 16,384 pages; up to 32 glibc keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(20):
     torch.ones(2**24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
