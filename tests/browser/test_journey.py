@@ -80,10 +80,11 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     before = metric(page, "Kept")
     slider = page.get_by_role("slider")
     slider.focus()
-    for _ in range(5):
+    for step in range(1, 6):  # known fault: keys faster than the page is drawn can be lost (docs/decisions.md)
+        kept = str(int(before) - step)
         slider.press("ArrowLeft")
-    kept = str(int(before) - 5)
-    expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text(kept)
+        expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text(kept)
+        settle(page)
     settle(page)
     assert f"keep={kept}" in page.evaluate("location.href")
     page.get_by_label("Save as").fill("from-the-browser")
@@ -94,7 +95,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     settle(page)
     assert load_filter(workspace, "from-the-browser").counts["kept"] == int(kept)
     with page.expect_download() as download:
-        page.locator(".st-key-csv-from-the-browser").get_by_role("button").click()
+        page.get_by_role("button", name="CSV").first.click()  # the newest is listed first
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 901
 
