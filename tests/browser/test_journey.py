@@ -102,7 +102,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     # compare, then open the same view again by its address
     page.get_by_role("link", name="Compare", exact=True).click()
     title(page, "Compare")
-    page.get_by_role("combobox", name="Signal B").click()
+    page.get_by_role("combobox", name="B", exact=True).click()
     page.get_by_role("option", name="margin").click()
     expect(page.get_by_text("B: margin")).to_be_visible()
     settle(page)
