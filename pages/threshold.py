@@ -39,7 +39,8 @@ def take(moved: str) -> None:
         value = line_at(published, signal, value).kept
     elif moved == "share":
         value = round(value / 100 * scored)
-    state.put(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
+    # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
+    state.put(keep=value, turns={unit: turn + (unit != moved) for unit, turn in (state.get("turns") or turns).items()})
 
 
 def save() -> None:

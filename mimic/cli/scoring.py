@@ -17,17 +17,37 @@ from mimic.workspace.layout import DEFAULT, Run, Workspace
 SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
 SCOPES = "last (default), last-weight, last:K, full, re:PATTERN; of two towers image-last, text-last, projections"
 LOSSES = "cross_entropy of labels; clip or siglip of captions; by default what the data set has"
-FEATURES = "File of frozen features of images and captions, read instead of them (.safetensors, or DataComp's .npz)."
+# What `mimic score` and `mimic train` ask for alike.
+DatasetArgument = Annotated[str, typer.Argument(help="The data set's name.")]
+ModelOption = Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")]
+ReferenceOption = Annotated[
+    str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
+]
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="File of frozen features of images and captions, read instead of them (.safetensors, or DataComp's .npz)."
+    ),
+]
+SmoothingOption = Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
+]
+PreprocessOption = Annotated[
+    Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")]
+
 _SIGNALS = f"Of labels {','.join(SIGNALS)}; of captions {','.join(PAIR_SIGNALS)}"
 _USUAL = f"by default {','.join(DEFAULT_SIGNALS)}, or {','.join(DEFAULT_PAIR_SIGNALS)}"
 
 
 def score(
-    dataset: Annotated[str, typer.Argument(help="The data set's name.")],
-    model: Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")],
-    reference: Annotated[
-        str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
-    ],
+    dataset: DatasetArgument,
+    model: ModelOption,
+    reference: ReferenceOption,
     start: Annotated[
         str | None, typer.Option(help="Checkpoint of the model being trained; by default the model as built.")
     ] = None,
@@ -36,12 +56,12 @@ def score(
         typer.Option(help=f"Parameters of the direction: {SCOPES}. May be repeated."),
     ] = None,
     loss: Annotated[str | None, typer.Option(help=f"What a sample is judged by: {LOSSES}.")] = None,
-    features: Annotated[str | None, typer.Option(help=FEATURES)] = None,
+    features: FeaturesOption = None,
     draws: Annotated[int, typer.Option(min=1, help="Times captions are dealt into batches; scores are the mean.")] = 8,
     draw_seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
     signals: Annotated[str | None, typer.Option(help=f"{_SIGNALS}; {_USUAL}.")] = None,
     method: Annotated[str, typer.Option(help="How the derivative is taken: auto, closed, jvp, difference.")] = "auto",
-    label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
+    label_smoothing: SmoothingOption = 0.0,
     precision: Annotated[
         str, typer.Option(help="fp32, or bf16: about half the cost, checked against fp32 on the first samples.")
     ] = "fp32",
@@ -53,15 +73,10 @@ def score(
     split: Annotated[
         str | None, typer.Option(help="The split to score; by default train where there is one; all: everything.")
     ] = None,
-    head: Annotated[
-        str | None,
-        typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
-    ] = None,
-    preprocess: Annotated[
-        Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
+    head: HeadOption = None,
+    preprocess: PreprocessOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each that share a CPU's cores.")] = 1,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.scoring import FEATURES, LOSSES, SCOPES, SPECS, absolute, json_file, usual_loss
+from mimic.cli.scoring import (
+    LOSSES,
+    SCOPES,
+    DatasetArgument,
+    DeviceOption,
+    FeaturesOption,
+    HeadOption,
+    ModelOption,
+    PreprocessOption,
+    ReferenceOption,
+    SmoothingOption,
+    ThreadsOption,
+    absolute,
+    json_file,
+    usual_loss,
+)
 from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
 from mimic.runs.train.config import GRAD_MIMIC, UNIFORM
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="The data set's name.")],
-    model: Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")],
-    reference: Annotated[
-        str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
-    ],
+    dataset: DatasetArgument,
+    model: ModelOption,
+    reference: ReferenceOption,
     start: Annotated[str | None, typer.Option(help="Checkpoint to start from; by default the model as built.")] = None,
     scope: Annotated[
         str | None, typer.Option(help=f"Parameters that samples are scored by: {SCOPES}; of captions image-last.")
@@ -45,8 +57,8 @@ def train(
         str | None, typer.Option(help="uniform: train a second time with equal weights, to compare with.")
     ] = None,
     loss: Annotated[str | None, typer.Option(help=f"What is learnt: {LOSSES}.")] = None,
-    features: Annotated[str | None, typer.Option(help=FEATURES)] = None,
-    label_smoothing: Annotated[float, typer.Option(min=0, max=0.999, help="Of the cross-entropy.")] = 0.0,
+    features: FeaturesOption = None,
+    label_smoothing: SmoothingOption = 0.0,
     trainable: Annotated[
         str, typer.Option(help="Parameters that are trained, a scope; last: a linear probe.")
     ] = "full",
@@ -69,15 +81,10 @@ def train(
     ] = None,
     validation_share: Annotated[float, typer.Option(help="How large that part is.")] = 0.1,
     limit: Annotated[int | None, typer.Option(min=2, help="Train on at most so many samples, spread evenly.")] = None,
-    head: Annotated[
-        str | None,
-        typer.Option(help="If the reference's classifier has another number of outputs: map (by class name) or reset."),
-    ] = None,
-    preprocess: Annotated[
-        Path | None, typer.Option(help="JSON file with size, mean, std, …, instead of the model's own preprocessing.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")] = None,
+    head: HeadOption = None,
+    preprocess: PreprocessOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Train by Grad-Mimic. The same command again resumes an interrupted run, and finds a finished one."""

@@ -61,15 +61,20 @@ class VotesRule(Voting):
         return [rule.words for rule in self.rules], side_by_side(rule.votes(table).votes for rule in self.rules)
 
 
-class AndRule(Rule):
-    """Keep what every part keeps."""
+class _Several(Rule):
+    """A rule over two or more others that stand alike."""
 
-    kind: Literal["and"] = "and"
     rules: tuple[AnyRule, ...] = Field(min_length=2)
 
     @property
     def parts(self) -> tuple[Rule, ...]:
         return self.rules
+
+
+class AndRule(_Several):
+    """Keep what every part keeps."""
+
+    kind: Literal["and"] = "and"
 
     @property
     def words(self) -> str:
@@ -83,15 +88,10 @@ class AndRule(Rule):
         return _all_keep([part.votes(table).votes for part in self.rules])
 
 
-class OrRule(Rule):
+class OrRule(_Several):
     """Keep what any part keeps."""
 
     kind: Literal["or"] = "or"
-    rules: tuple[AnyRule, ...] = Field(min_length=2)
-
-    @property
-    def parts(self) -> tuple[Rule, ...]:
-        return self.rules
 
     @property
     def words(self) -> str:

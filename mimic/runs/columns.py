@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from mimic.workspace.columns import Column, Matched, column_tables
 from mimic.workspace.files import make_folder, write_json
-from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
+from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import publish
 
@@ -58,11 +57,7 @@ def import_column(workspace: Workspace, dataset: Dataset, column: Column) -> tup
 def _facts(name: str, dataset: Dataset, column: Column, digest: str) -> dict[str, object]:
     sign = "minus " if column.negate else ""
     return {
-        "format": FORMAT,
-        "run": name,
-        "dataset": dataset.name,
-        "kind": "import",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **first_facts(name, dataset.name, "import"),
         "config": {"id": column.id, "value": column.value, "negate": column.negate},
         "main": column.signal,
         "signals": [column.signal],

@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,7 +32,7 @@ from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
 from mimic.workspace.datasets import read_inputs
 from mimic.workspace.files import make_folder, write_json
-from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import part_schema, publish, write_part
 
@@ -140,10 +139,8 @@ def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, 
     every = [*run.signals, *signals]
     meanings = (PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else SIGNALS) | further(run)
     return kept | {
-        "run": name,
-        "kind": "signals",
+        **first_facts(name, run.dataset, "signals"),
         "of": run.id,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": {**run.config, "further": list(signals), "seed": seed},
         "signals": every,
         "meanings": {each: meanings[each] for each in every if each in meanings},

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +30,7 @@ from mimic.runs.progress import Progress
 from mimic.runs.worker import LabelWorker
 from mimic.scores import PAIR_SIGNALS, VERSION
 from mimic.workspace.files import make_folder, write_json
-from mimic.workspace.layout import FORMAT, Run, Workspace
+from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import publish, seconds_spent
 
@@ -145,11 +144,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
     return {
-        "format": FORMAT,
-        "run": prepared.id,
-        "dataset": prepared.dataset.name,
-        "kind": "score",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **first_facts(prepared.id, prepared.dataset.name, "score"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": prepared.signals,

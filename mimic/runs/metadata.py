@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mimic.errors import MimicError
 from mimic.sources.datacomp import Metadata, read_metadata
 from mimic.workspace.datasets import Source
 from mimic.workspace.files import make_folder, write_json
-from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
+from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.metadata import create_metadata_dataset, score_tables
 from mimic.workspace.publish import publish
@@ -44,11 +43,7 @@ def import_metadata(workspace: Workspace, path: Path, name: str) -> tuple[Datase
 
 def _facts(name: str, dataset: Dataset, found: Metadata) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "run": name,
-        "dataset": dataset.name,
-        "kind": "import",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **first_facts(name, dataset.name, "import"),
         "config": {"columns": list(found.scores)},
         "main": next(iter(found.scores.values())),
         "signals": list(found.scores.values()),

@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,18 @@ def check_name(kind: str, name: str) -> str:
             "not starting with a dot, at most 100 characters"
         )
     return name
+
+
+def first_facts(run: str, dataset: str, kind: str) -> dict[str, Any]:
+    """What every run.json begins with.
+
+    Args:
+        run: its id, the name of its folder.
+        dataset: the name of the data set.
+        kind: score, signals, import or train.
+    """
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"format": FORMAT, "run": run, "dataset": dataset, "kind": kind, "created": created}
 
 
 @dataclass(frozen=True)

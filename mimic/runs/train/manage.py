@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -41,7 +40,7 @@ from mimic.training.exhaustion import ReferenceExhausted
 from mimic.training.visits import SIGNALS, run_tables
 from mimic.workspace.curves import append_point, curves_table, forget_points
 from mimic.workspace.files import make_folder, read_json, write_json
-from mimic.workspace.layout import FORMAT, Run, Workspace
+from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import publish
 
@@ -319,11 +318,7 @@ def _facts(prepared: PreparedTraining) -> dict[str, Any]:
     count = len(prepared.train)
     size = count + len(prepared.train.reasons)
     return {
-        "format": FORMAT,
-        "run": prepared.id,
-        "dataset": prepared.dataset.name,
-        "kind": "train",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **first_facts(prepared.id, prepared.dataset.name, "train"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": list(SIGNALS),
