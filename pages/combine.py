@@ -32,9 +32,15 @@ saved = {one.name: one for one in list_filters(chosen.workspace, chosen.dataset.
 state.text("rule", expression(start))
 
 
+def taken_up(rule: Rule, *, anew: bool = True) -> dict[str, object]:
+    """The state that shows a rule; `anew` begins another turn, so that every widget shows it."""
+    said = expression(rule)
+    return {"rule": said, "shown": said, "turn": (state.get("turn") or 0) + anew, "mistake": ""}
+
+
 def show(rule: Rule, *, anew: bool = True) -> None:
-    """Take a rule up; `anew` begins another turn, so that every widget shows it."""
-    state.put(rule=expression(rule), shown=expression(rule), turn=(state.get("turn") or 0) + anew, mistake="")
+    """Somebody has made the rule this one."""
+    state.change(**taken_up(rule, anew=anew))
 
 
 def write() -> None:
@@ -42,7 +48,7 @@ def write() -> None:
     try:
         made = parse(st.session_state[f"written {state.get('turn')}"], scope)
     except MimicError as error:
-        state.put(mistake=str(error))
+        state.change(mistake=str(error))
     else:
         show(made)
 
@@ -79,7 +85,7 @@ except MimicError as error:
     st.caption("Begun anew with the chosen signal.")
     rule = start
 if state.get("shown") != expression(rule):  # by a link, or Back
-    show(rule)
+    state.put(**taken_up(rule))
 turn = state.get("turn")
 
 # --- the steps ------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ if signals:
     fixed = next((ruling.outcome(filters[name], table).kept for name in names if name in filters), round(0.8 * most))
     state.number("keep", fixed)
     state.put(keep=min(max(round(state.get("keep")), 0), most))
-    keep = place[3].slider("Samples that each signal keeps", 0, most, key=state.key("keep"))
+    keep = place[3].slider("Samples that each signal keeps", 0, most, key=state.key("keep"), on_change=state.change)
 rules = [at(name, keep) for name in names]
 truth = table.truth() or ruling.verdicts(table, overruling(chosen.workspace, dataset))
 crossing = ruling.crossing(rules, table, truth)
@@ -231,7 +231,7 @@ state.number("seed", 0)
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     st.button(
         "Another draw", icon=":material/casino:",
-        on_click=lambda: state.put(seed=(round(state.get("seed") or 0) + 1) % 10_000),
+        on_click=lambda: state.change(seed=(round(state.get("seed") or 0) + 1) % 10_000),
     )  # fmt: skip
     st.caption(
         f"Up to {TILES} drawn from each group. The edge of a tile shows A's decision on the left, B's on the right."

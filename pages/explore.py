@@ -31,7 +31,7 @@ chart_key = f"bars {scope} {state.get('cleared') or 0}"
 
 def to_first_page() -> None:
     """What is asked for has changed, so the place in the old order means nothing."""
-    state.put(after=None, before=None)
+    state.change(after=None, before=None)
 
 
 def brush() -> None:
@@ -39,13 +39,13 @@ def brush() -> None:
     boxes = st.session_state[chart_key]["selection"]["box"]
     start, stop = boxes[0]["x"] if boxes else (-math.inf, math.inf)
     ends = snap(histogram(published, signal), float(start), float(stop)) if boxes else (start, stop)
-    state.put(**{name: None if math.isinf(end) else end for name, end in zip(("low", "high"), ends, strict=True)})
+    state.change(**{name: None if math.isinf(end) else end for name, end in zip(("low", "high"), ends, strict=True)})
     to_first_page()
 
 
 def clear() -> None:
     """Lift the brush. The chart gets a new key, or it would go on showing the old one."""
-    state.put(low=None, high=None, cleared=(state.get("cleared") or 0) + 1)
+    state.change(low=None, high=None, cleared=(state.get("cleared") or 0) + 1)
     to_first_page()
 
 
@@ -137,7 +137,7 @@ where = samples.Where(
 
 def turn(name: str, cursor: samples.Cursor | None) -> None:
     """Turn the page: `name` says which way."""
-    state.put(**{"after": "", "before": "", name: str(cursor)})
+    state.change(**{"after": "", "before": "", name: str(cursor)})
 
 
 # what Review takes from here: the brush, classes, text and truth

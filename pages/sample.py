@@ -46,7 +46,7 @@ def verdict(facts: SampleFacts) -> None:
 
 def go(other: int) -> None:
     """On to another sample."""
-    state.put(sample=other)
+    state.change(sample=other)
 
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -40,7 +40,9 @@ def take(moved: str) -> None:
     elif moved == "share":
         value = round(value / 100 * scored)
     # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
-    state.put(keep=value, turns={unit: turn + (unit != moved) for unit, turn in (state.get("turns") or turns).items()})
+    state.change(
+        keep=value, turns={unit: turn + (unit != moved) for unit, turn in (state.get("turns") or turns).items()}
+    )
 
 
 def save() -> None:

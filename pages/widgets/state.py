@@ -22,6 +22,7 @@ _LEFT = "state: as left"
 _FRESH = "state: arrived"
 _KEPT = "state: carried"
 _NOTES = "state: notes"
+_CHANGED = "state: changed"
 
 # What a part of the address names, as a sentence calls it.
 _NOUNS = {"dataset": "data set", "run": "published run of this data set", "signal": "signal in this run"}
@@ -34,7 +35,9 @@ def arrive(page: str, notes: DeltaGenerator) -> None:
     Args:
         notes: where sentences go about parts of the address that name nothing.
     """
-    st.session_state[_FRESH] = st.session_state.get(_LEFT) != (page, _address())
+    left = st.session_state.get(_LEFT)
+    changed = st.session_state.pop(_CHANGED, False) and left is not None and left[0] == page
+    st.session_state[_FRESH] = left != (page, _address()) and not changed
     st.session_state.setdefault(_KEPT, {})
     st.session_state[_NOTES] = notes
 
@@ -101,7 +104,7 @@ def get(name: str) -> Any:
 
 
 def put(**values: Any) -> None:
-    """Set parts of the state: before their widgets are made, or from a callback.
+    """Set parts of the state before their widgets are made.
 
     What is so already is left alone: a widget that is set takes that value, and someone who types or drags on while the
     page is drawn would be thrown back. On arrival all is set, for another page's widget of that name is another widget.
@@ -109,6 +112,16 @@ def put(**values: Any) -> None:
     for name, value in values.items():
         if st.session_state.get(_FRESH) or key(name) not in st.session_state or get(name) != value:
             st.session_state[key(name)] = value
+
+
+def change(**values: Any) -> None:
+    """`put` from a callback, for what somebody has just done on this page.
+
+    A browser that has not yet heard of the address that was left last sends the one before it along; without this it
+    would be taken for a link, and thrown back to what that says.
+    """
+    st.session_state[_CHANGED] = True
+    put(**values)
 
 
 def leave(page: str, values: Mapping[str, Any]) -> None:
