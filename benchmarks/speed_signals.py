@@ -31,10 +31,11 @@ from benchmarks.speed_cases import CASES, Case
 from benchmarks.tables import Section, markdown, write_csv, write_section
 from benchmarks.timing import CLOCKS, interleaved, with_allocator
 from mimic.models.head import guess_head
-from mimic.scores import PAIR_SIGNALS, SIGNALS
 from mimic.scores.duplicates import perceptual_hash
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS, Picture
+from mimic.scores.logits import BATCH_SIGNALS
+from mimic.scores.pairs import BATCH_PAIR_SIGNALS
 from mimic.scores.scorer import SignalScorer
 from mimic.scores.table import TABLE_SIGNALS, Table
 
@@ -53,7 +54,8 @@ def head_only(case: Case) -> Case:
 
 def of_a_batch(case: Case, rounds: int, clock: str) -> Iterator[Row]:
     """Each signal that a scorer gives, asked for alone; Mimic Scores over the last layer, or the image tower's."""
-    names, scope = (SIGNALS, "last") if case.labels is not None else (PAIR_SIGNALS, "image-last")
+    further, scope = (BATCH_SIGNALS, "last") if case.labels is not None else (BATCH_PAIR_SIGNALS, "image-last")
+    names = ["mimic", "mimic_path", *further]
     calls: dict[str, Callable[[], object]] = {FORWARD: forward(case)}
     for name in names:
         scorer = SignalScorer(case.start, case.reference, scope, [name], case.loss)
