@@ -216,9 +216,3 @@ def blurred(head: Head, deviations: float, seed: int) -> Head:
         *(each + deviations * each.std() * torch.randn(each.shape, generator=generator) for each in
           (head.weight, head.bias))
     )  # fmt: skip
-
-
-def reference_head(data: Data, labels: str, recipe: Recipe, seed: int) -> Head:
-    """A head trained plainly on the data's labels."""
-    (trained,) = train(data, [Arm("reference", "uniform", labels)], replace(recipe, points=1), seed)
-    return trained.head

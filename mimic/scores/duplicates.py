@@ -8,7 +8,6 @@ from PIL import Image
 
 from mimic.errors import MissingExtra
 
-BITS = 64
 NEAR = 4  # differing bits of 64 at which two pictures count as one
 _BLOCK = 2**22  # pairs at a time
 _ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # numpy 1 cannot count bits
