@@ -4,15 +4,16 @@ Used by scoring and by thumbnails alike, so that a picture is readable in both p
 limit stays on, truncated files are refused, vector formats never reach a parser, and only the first frame of an
 animation counts.
 
-A sample's path is a file below the data set's root, or a member of a tar file there, by its place in it:
+A sample's path is a file below the data set's root, or a member of a tar or an Arrow file there, by its place in it:
 ``shards/00000.tar#1536+7421/000000003.jpg`` is the 7,421 bytes from byte 1,536 on. So a member is read without looking
-through the tar, and everything that handles paths handles members; the name after the slash is for people.
+through the file, and everything that handles paths handles members; the name after the slash is for people.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"})
 
+# Of a file: its pixels would be more than Pillow's limit long before. A sparse file of terabytes costs nothing to make.
+MOST_BYTES = 1 << 30
 
-_MEMBER = re.compile(r"(.+\.tar)#([0-9]{1,18})\+([0-9]{1,18})/[^/]+", re.IGNORECASE | re.DOTALL)
+_MEMBER = re.compile(r"(.+\.(?:tar|arrow))#([0-9]{1,18})\+([0-9]{1,18})/[^/]+", re.IGNORECASE | re.DOTALL)
 
 
 class UnreadableImage(Exception):
@@ -55,9 +58,9 @@ def locate(root: Path, path: str) -> Place:
     return Place(root / found[1], int(found[2]), int(found[3]))
 
 
-def member_path(tar: str, offset: int, size: int, name: str) -> str:
-    """The path of a tar's member; see `locate`. Of its name the last part is kept."""
-    return f"{tar}#{offset}+{size}/{name.rsplit('/', 1)[-1]}"
+def member_path(file: str, offset: int, size: int, name: str) -> str:
+    """The path of a file's member; see `locate`. Of its name the last part is kept."""
+    return f"{file}#{offset}+{size}/{name.rsplit('/', 1)[-1]}"
 
 
 def is_there(root: Path, path: str) -> bool:
@@ -73,17 +76,21 @@ def image_bytes(root: Path, path: str) -> bytes:
     """The bytes of a sample's image.
 
     Raises:
-        UnreadableImage: missing, shorter than the path says, or not to be read.
+        UnreadableImage: missing, no plain file, shorter than the path says, too long, or not to be read.
     """
     place = locate(root, path)
     try:
-        if place.size is None:
-            return place.file.read_bytes()
+        found = place.file.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for whoever writes into it
+            raise UnreadableImage("not a plain file")
+        size = found.st_size if place.size is None else place.size
+        if place.size is not None and found.st_size < place.offset + place.size:
+            raise UnreadableImage(f"{place.file.suffix[1:]} file is shorter than it was")
+        if size > MOST_BYTES:
+            raise UnreadableImage(f"more than {MOST_BYTES >> 20} MiB")
         with place.file.open("rb") as file:
-            if file.seek(0, 2) < place.offset + place.size:
-                raise UnreadableImage("tar file is shorter than it was")
             file.seek(place.offset)
-            return file.read(place.size)
+            return file.read(size)
     except FileNotFoundError:
         raise UnreadableImage("file is missing") from None
     except (OSError, ValueError) as error:
@@ -112,7 +119,8 @@ def read_image(data: bytes) -> Image.Image:
         if limit and image.width * image.height > limit:
             raise UnreadableImage(f"more than {limit:,} pixels")
         image.load()
-        return _eight_bits(ImageOps.exif_transpose(image))
+        deep = image.format == "PPM" and image.mode == "I"  # what PGM of 16 bits is opened as, scaled to 0 … 65535
+        return _eight_bits(ImageOps.exif_transpose(image), deep)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -123,9 +131,9 @@ def read_image(data: bytes) -> Image.Image:
         raise UnreadableImage(f"broken image ({str(error) or type(error).__name__})"[:200]) from None
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, deep: bool) -> Image.Image:
     """16-bit grey by its high byte, as Pillow itself reads 16-bit colour: `convert` would clip it to white."""
-    if image.mode.startswith("I;16"):
+    if deep or image.mode.startswith("I;16"):
         high = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(high.astype(np.uint8))
     if image.mode in ("I", "F"):

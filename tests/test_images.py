@@ -84,7 +84,7 @@ def test_files_and_members_by_their_path(tmp_path: Path) -> None:
         ("a.tar#4+12/x.png", "shorter"),
         ("absent.tar#4+12/x.png", "missing"),
         ("absent.png", "missing"),
-        (".", "cannot be read"),
+        (".", "not a plain file"),
         ("nul\0.png", "cannot be read"),
     ]
     for wrong, reason in cases:

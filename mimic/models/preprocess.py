@@ -6,6 +6,7 @@ numbers are identical to its, because a score computed on other pixels is the sc
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 import numpy as np
@@ -72,7 +73,8 @@ class Preprocess(BaseModel):
             (C, H, W) float32, contiguous.
 
         Raises:
-            UnreadableImage: `resize` is ``"none"`` and the image has another size.
+            UnreadableImage: `resize` is ``"none"`` and the image has another size; or ``"crop"``, and with the shorter
+                side as long as asked it would have more pixels than Pillow's limit.
         """
         pixels = np.asarray(self._fit(image.convert(self.mode)))  # (H, W) or (H, W, C) uint8
         planes = pixels.reshape(*self.size, -1).transpose(2, 0, 1).astype(np.float32, order="C")
@@ -90,6 +92,8 @@ class Preprocess(BaseModel):
         shorter, least = self.shorter or max(self.size), min(image.size)
         # Cut down, not rounded: torchvision's rule for the longer side (and exact for the shorter one).
         resized = (int(shorter * image.width / least), int(shorter * image.height / least))
+        if resized[0] * resized[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise UnreadableImage(f"sides are too unequal to be cut ({image.width}×{image.height} pixels)")
         image = image.resize(resized, FILTERS[self.interpolation])
         left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
