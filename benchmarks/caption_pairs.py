@@ -168,9 +168,16 @@ def spoilt(pairs: Sequence[Pair], seed: int, wrong: float) -> tuple[list[str], N
     return captions, faults
 
 
-def folder_pairs(folder: Path, most: int = 5_000) -> list[Pair]:
-    """Captioned images of the user's own, as `mimic import` reads them: one caption an image, each its own family."""
-    listing = open_source(folder)
+def folder_pairs(folder: Path, into: Path, images: Path | None = None, most: int = 5_000) -> list[Pair]:
+    """Captioned images of the user's own, as `mimic import` reads them: one caption an image, each its own family.
+
+    Args:
+        folder: what would be imported: a folder, a manifest, shards, COCO's JSON.
+        into: where images inside Parquet are copied to.
+        images: what paths are relative to, where that is not the folder.
+        most: pairs at most, the first ones.
+    """
+    listing = open_source(folder, images, into=into)
     pairs: list[Pair] = []
     seen: set[str] = set()
     for sample in listing.samples():

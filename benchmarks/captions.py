@@ -300,6 +300,7 @@ def main() -> None:
     parser.add_argument("command", choices=["quality", "training", "cost"])
     parser.add_argument("--source", type=Path, default=Path(PACKAGE), help="the emoji as npm packs them")
     parser.add_argument("--folder", type=Path, help="captioned images of your own, instead of the emoji")
+    parser.add_argument("--images", type=Path, help="what their paths are relative to, as in `mimic import --root`")
     parser.add_argument("--packages", type=Path, help="where the backbones' packages were installed into")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for features")
     parser.add_argument("--seeds", type=int, default=5, help="draws, or rounds of timing")
@@ -319,7 +320,9 @@ def main() -> None:
         write_section(Section("captions_cost", "Captions: cost of a step", command, f"{body}\n\n{markdown(table)}"))
         print(table.round(3).to_string(index=False))
         return
-    pairs = folder_pairs(asked.folder) if asked.folder else read_pairs(asked.source)
+    pairs = (
+        folder_pairs(asked.folder, asked.cache / "images", asked.images) if asked.folder else read_pairs(asked.source)
+    )
     embedder, seeds = Embedder(asked.cache, asked.packages), list(range(100, 100 + asked.seeds))
     if asked.command == "quality":
         table = quality(pairs, embedder, seeds, asked.wrong)

@@ -17,11 +17,14 @@ def import_(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Class folders, a manifest (.csv, .tsv, .jsonl, .parquet), shards (.tar), metadata, torchvision:NAME."
+            help="Class folders, a manifest (.csv, .tsv, .jsonl, .parquet), shards (.tar), a folder of save_to_disk, "
+            "COCO's captions (.json), metadata, torchvision:NAME."
         ),
     ],
     dataset: Annotated[str | None, typer.Option(help="What to call the data set; by default as its source is.")] = None,
-    root: Annotated[Path | None, typer.Option(help="What the images' paths are relative to.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", "--images", help="What the images' paths are relative to.")
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Class names in the order of the model's outputs: 'cat,dog', or a file with one a line."),
@@ -36,7 +39,7 @@ def import_(
     ] = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Import images with labels or captions: class folders, a manifest, shards, imagefolders, DataComp's metadata.
+    """Import images with labels or captions: folders, a manifest, shards, Hugging Face's data sets, COCO's captions.
 
     A manifest has the columns path, and label or caption; optional are id, truth (or fault), split and any others.
     """

@@ -46,7 +46,7 @@ def import_dataset(
         kept = workspace.path / "torchvision"
         listing = read_torchvision(str(path).removeprefix(PREFIX), root or kept, kept / "images" / name, download)
     else:
-        listing = open_source(path, root, classes)
+        listing = open_source(path, root, classes, workspace.path / "images")
     if noise is not None:
         listing = noise(listing)
     source = Source(listing.kind, listing.path)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 
-Kind = Literal["folder", "manifest", "shards", "metadata", "torchvision"]
+Kind = Literal["folder", "manifest", "shards", "hugging face", "coco", "metadata", "torchvision"]
 
 
 @dataclass

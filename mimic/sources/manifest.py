@@ -5,7 +5,8 @@ caption_group and fault; any other is kept as it came. A table with both a label
 the caption is a further column. A list of captions, or a path in several rows, makes one sample a caption, grouped.
 Paths are relative to the manifest's folder, or to a root that is given.
 
-Other names for path and caption that are in use are understood: open_clip's, Hugging Face's imagefolder's.
+Other names for path and caption that are in use are understood: open_clip's, Hugging Face's imagefolder's. A table with
+url and no path is of images that were downloaded already (see `mimic.sources.cached`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import pyarrow.parquet
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
-from mimic.sources.listing import Listing, Root, class_order
+from mimic.sources.cached import has_cached, with_paths
+from mimic.sources.listing import Found, Listing, Root, class_order
 from mimic.sources.text import LONGEST, clean
 
 LABELS = ("id", "path", "label", "truth", "split")
@@ -75,18 +77,21 @@ def read_table(path: Path) -> pa.Table:
 
 def listing_of(path: Path, table: pa.Table, root: Path, classes: list[str] | None = None) -> Listing:
     """The samples of a manifest that has been read; arguments and errors as in `read_manifest`."""
+    allowed, found = Root(root), Found()
+    if not {"path", *OTHERWISE["path"]} & set(table.column_names) and has_cached(table):
+        table = with_paths(path, table, allowed.path, found)
     table, task = _checked(path, table)
-    allowed = Root(root)
     known = CAPTIONS if task == "captions" else LABELS
 
     def samples() -> Iterator[Sample]:
         return _captions(path, table, allowed) if task == "captions" else _labels(path, table, allowed)
 
-    _refuse_wrong_root(path, allowed, list(islice(samples(), _LOOKED_AT)))
+    if not found.counts:  # a cache that lacks some has been looked through already
+        _refuse_wrong_root(path, allowed, list(islice(samples(), _LOOKED_AT)))
     labels = pc.unique(table["label"]).to_pylist() if task == "labels" else []
     names = classes or class_order(label for label in labels if label)
     columns = {field.name: field.type for field in table.schema if field.name not in known}
-    return Listing("manifest", path.resolve(), allowed.path, names, samples, columns, task)
+    return Listing("manifest", path.resolve(), allowed.path, names, samples, columns, task, found)
 
 
 def _csv(path: Path, delimiter: str = ",") -> pa.Table:
