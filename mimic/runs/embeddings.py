@@ -42,21 +42,27 @@ class Embeddings:
     text: NDArray[np.float16]
 
 
-def write_piece(run: Run, shard: Shard, numbers: NDArray[np.int32], towers: tuple[Tensor, ...]) -> None:
-    """Keep a shard's embeddings.
+@dataclass(frozen=True)
+class Towers:
+    """What a shard gave: (B,) its samples, ascending; image and text (B, D) float16, rows of unit length."""
 
-    Args:
-        run: the run.
-        shard: the shard.
-        numbers: (B,) its samples, ascending.
-        towers: image features (B, D) and text features (B, D).
-    """
+    samples: NDArray[np.int32]
+    image: NDArray[np.float16]
+    text: NDArray[np.float16]
+
+    @classmethod
+    def of(cls, samples: NDArray[np.int32], features: tuple[Tensor, ...]) -> Towers:
+        """From a model's image features (B, D) and text features (B, D)."""
+        return cls(samples, *(F.normalize(each.float(), dim=1).half().cpu().numpy() for each in features[:2]))
+
+
+def write_piece(run: Run, shard: Shard, towers: Towers) -> None:
+    """Keep a shard's embeddings."""
     folder = make_folder(run.folder / FOLDER / _PIECES)
-    image, text = (F.normalize(each.float(), dim=1).half().cpu().numpy() for each in towers[:2])
     path = folder / f"{shard.index:05}.npz"
     temporary = temporary_name(path)
     with temporary.open("wb") as file:
-        np.savez(file, samples=numbers, image=image, text=text)
+        np.savez(file, samples=towers.samples, image=towers.image, text=towers.text)
     finish(temporary, path)
 
 

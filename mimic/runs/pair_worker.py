@@ -19,17 +19,17 @@ import torch
 from numpy.typing import NDArray
 
 from mimic.data import Shard
-from mimic.runs.embeddings import write_piece
+from mimic.runs.embeddings import Towers
 from mimic.runs.inputs import Texts
-from mimic.runs.loading import Decoded, Loader, Piece
+from mimic.runs.loading import Decoded, Piece
 from mimic.runs.prepare import Prepared
-from mimic.runs.worker import Rows, Step, Worker, part_table
+from mimic.runs.worker import Part, Rows, Step, Task, Worker, part_table
 from mimic.scores import DRAW_ERROR
 from mimic.scores.pairs import Embedded
 from mimic.scores.scorer import BatchScores
 from mimic.workspace.datasets import Inputs, read_inputs
 from mimic.workspace.layout import Run
-from mimic.workspace.publish import read_parts, write_part
+from mimic.workspace.publish import read_parts
 
 # Batches a shard has at least, where there are enough samples: fewer, and the draws would resemble one another.
 BATCHES_A_SHARD = 8
@@ -48,32 +48,28 @@ class PairWorker(Worker):
     """Scores images with captions."""
 
     def __init__(self, prepared: Prepared, run: Run, threads: int | None = None) -> None:
-        """
-        Args:
-            prepared: the run's ingredients.
-            run: where the parts go.
-            threads: how many decode; by default as many as there are cores.
-        """
         assert prepared.texts is not None
+        super().__init__(prepared, run, threads)
         self._texts: Texts = prepared.texts
-        self.prepared = prepared
-        self.run = run
-        self._order = np.random.default_rng(prepared.config.draw_seed).permutation(len(prepared.numbers))
-        self._loader = Loader(prepared.images, threads, pin=prepared.device.type == "cuda")
 
-    def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
+    def read(self, shards: Iterable[Shard]) -> Iterator[Task]:
+        order = np.random.default_rng(self.prepared.config.draw_seed).permutation(len(self.prepared.numbers))
         for shard in shards:
+            numbers = self.prepared.numbers[np.sort(order[shard.first : shard.last])]
+            yield Task(shard, read_inputs(self.prepared.dataset, numbers, images=self.prepared.preprocess is not None))
+
+    def score(self, tasks: Iterable[Task]) -> Iterator[Step | Part]:
+        for task in tasks:
             began = time.monotonic()
-            numbers = self.prepared.numbers[np.sort(self._order[shard.first : shard.last])]
-            inputs = read_inputs(self.prepared.dataset, numbers, images=self.prepared.preprocess is not None)
+            shard, inputs = task.shard, task.inputs
             reasons = {row: why for row, why in enumerate(self._texts.unusable(inputs)) if why is not None}
             pieces: list[Embedded] = []
-            for decoded in self._loader(self._pieces(shard, inputs, reasons)):
+            for decoded in self.loader(self._pieces(shard, inputs, reasons)):
                 pieces += self._embed(decoded, inputs, reasons)
                 yield Step(len(decoded.piece.keys), len(decoded.reasons))
-            rows = self._judged(shard, numbers, pieces, reasons)
+            rows, towers = self._judged(shard, inputs.numbers, pieces, reasons)
             seconds = (time.monotonic() - began) / self.beside
-            write_part(self.run, shard, part_table([rows], self.run.signals), seconds)
+            yield Part(shard, part_table([rows], self.run.signals), seconds, towers)
 
     def _pieces(self, shard: Shard, inputs: Inputs, reasons: dict[int, str]) -> Iterator[Piece]:
         """Batches of a shard's pairs that have a text; a piece's labels are their rows in the shard."""
@@ -93,18 +89,17 @@ class PairWorker(Worker):
 
     def _judged(
         self, shard: Shard, numbers: NDArray[np.int32], pieces: list[Embedded], reasons: dict[int, str]
-    ) -> Rows:
-        """A shard's rows, given the embedded pairs of those rows that have no reason against them, in order."""
+    ) -> tuple[Rows, Towers | None]:
+        """A shard's rows and embeddings, given the embedded pairs of those rows that have no reason against them, in order."""
         known = np.array([row for row in range(len(numbers)) if row not in reasons], np.int64)
         if len(known) == 1:
             reasons |= {int(known[0]): "is alone in its batch"}
         rows = Rows.unscored(numbers, self.run.signals, reasons)
         if len(known) < 2:
-            return rows
+            return rows, None
         config = self.prepared.config
         draws = Draws(len(known))
         pairs = Embedded.joined(pieces)
-        write_piece(self.run, shard, numbers[known], pairs.reference)
         for draw in range(config.draws):
             for batch in dealt(len(known), config.batch_size, [config.draw_seed, shard.index, draw]):
                 draws.add(batch, self.prepared.scorer.judge(pairs.rows(torch.from_numpy(batch))))
@@ -113,7 +108,7 @@ class PairWorker(Worker):
         rows.reference_agrees[known], rows.start_agrees[known] = draws.reference_agrees, draws.start_agrees
         for row in known[~np.isfinite(draws.mean(self.run.main))]:
             rows.reasons[row] = "the model gave no finite value"
-        return rows
+        return rows, Towers.of(numbers[known], pairs.reference)
 
 
 def dealt(count: int, size: int, seed: list[int]) -> list[NDArray[np.int64]]:

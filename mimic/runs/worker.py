@@ -1,6 +1,8 @@
 """From a shard to its part: read what samples were given, decode, score, write. Never reads a truth.
 
-Batches never cross the end of a shard, so a shard's numbers do not depend on which shards were done before it.
+Reading and writing are done where the workspace is, scoring may be done elsewhere: what goes there is a `Task`, and
+what comes back a `Part`. Batches never cross the end of a shard, so a shard's numbers do not depend on which shards
+were done before it, or by whom.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -17,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from mimic.data import Shard
+from mimic.runs.embeddings import Towers, write_piece
 from mimic.runs.loading import Decoded, Loader, Piece
 from mimic.runs.prepare import Prepared
-from mimic.workspace.datasets import read_inputs
+from mimic.workspace.datasets import Inputs, read_inputs
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import RANKS, part_schema, write_part
 
@@ -34,22 +38,42 @@ class Step:
     unreadable: int
 
 
+@dataclass(frozen=True)
+class Task:
+    """A shard, with all that scoring it needs to know of its samples."""
+
+    shard: Shard
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard's results.
+
+    Attributes:
+        shard: the shard.
+        table: as `mimic.workspace.publish.part_schema` says.
+        seconds: how long it took, less what others did at the same time.
+        towers: of captions, the reference's embeddings; None of labels, or where nothing could be embedded.
+    """
+
+    shard: Shard
+    table: pa.Table
+    seconds: float
+    towers: Towers | None = None
+
+
 class Worker(ABC):
     """Scores shards of a run, one after the other.
 
     Attributes:
+        prepared: the run's ingredients.
+        run: where the parts go.
+        loader: decodes images ahead.
         beside: how many workers share the run at the same time, this one included: a shard took its share of the time.
     """
 
     beside = 1
-
-    @abstractmethod
-    def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
-        """Score the shards and write their parts, with a report after every batch."""
-
-
-class LabelWorker(Worker):
-    """Scores images with labels, decoding ahead across the shards' borders."""
 
     def __init__(self, prepared: Prepared, run: Run, threads: int | None = None) -> None:
         """
@@ -60,36 +84,70 @@ class LabelWorker(Worker):
         """
         self.prepared = prepared
         self.run = run
-        self._batch = prepared.config.batch_size
-        # Opening the table costs more than reading some thousand rows of it.
-        self._at_once = max(_READ // int(run.facts["shards"]["size"]), 1)
         self.loader = Loader(prepared.images, threads, pin=prepared.device.type == "cuda")
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Step]:
+        """Score the shards and write their parts, with a report after every batch."""
+        for told in self.score(self.read(shards)):
+            if isinstance(told, Part):
+                self.write(told)
+            else:
+                yield told
+
+    @abstractmethod
+    def read(self, shards: Iterable[Shard]) -> Iterator[Task]:
+        """What the data set says of the shards' samples."""
+
+    @abstractmethod
+    def score(self, tasks: Iterable[Task]) -> Iterator[Step | Part]:
+        """Score, with a report after every batch, and a shard's part before that of its last. Needs no workspace."""
+
+    def write(self, part: Part) -> None:
+        """Put a shard's results on the disk."""
+        if part.towers is not None:
+            write_piece(self.run, part.shard, part.towers)
+        write_part(self.run, part.shard, part.table, part.seconds)
+
+    def abroad(self) -> Worker:
+        """A copy that can only `score`: without the numbers of all samples, which may be many."""
+        mine = copy(self)
+        mine.prepared = replace(self.prepared, numbers=self.prepared.numbers[:0])
+        return mine
+
+
+class LabelWorker(Worker):
+    """Scores images with labels, decoding ahead across the shards' borders."""
+
+    def read(self, shards: Iterable[Shard]) -> Iterator[Task]:
+        # Opening the table costs more than reading some thousand rows of it.
+        at_once = max(_READ // int(self.run.facts["shards"]["size"]), 1)
+        waiting = iter(shards)
+        while group := list(islice(waiting, at_once)):
+            numbers = np.concatenate([self.prepared.numbers[shard.first : shard.last] for shard in group])
+            inputs, begin = read_inputs(self.prepared.dataset, numbers), 0
+            for shard in group:
+                yield Task(shard, inputs.rows(begin, begin + len(shard)))
+                begin += len(shard)
+
+    def score(self, tasks: Iterable[Task]) -> Iterator[Step | Part]:
         rows: list[Rows] = []
         began = time.monotonic()
-        for decoded in self.loader(self._pieces(shards)):
+        for decoded in self.loader(self._pieces(tasks)):
             rows.append(self._score(decoded))
             if decoded.piece.ends:
                 now = time.monotonic()
-                seconds = (now - began) / self.beside
-                write_part(self.run, decoded.piece.shard, part_table(rows, self.run.signals), seconds)
+                yield Part(decoded.piece.shard, part_table(rows, self.run.signals), (now - began) / self.beside)
                 rows, began = [], now
             yield Step(len(decoded.piece.keys), len(decoded.reasons))
 
-    def _pieces(self, shards: Iterable[Shard]) -> Iterator[Piece]:
-        waiting = iter(shards)
-        while group := list(islice(waiting, self._at_once)):
-            numbers = np.concatenate([self.prepared.numbers[shard.first : shard.last] for shard in group])
-            inputs = read_inputs(self.prepared.dataset, numbers)
+    def _pieces(self, tasks: Iterable[Task]) -> Iterator[Piece]:
+        batch = self.prepared.config.batch_size
+        for task in tasks:
+            inputs, count = task.inputs, len(task.shard)
             keys, labels = self.prepared.images.keys(inputs), self.prepared.classes.labels(inputs.codes)
-            begin = 0
-            for shard in group:
-                end = begin + len(shard)
-                for first in range(begin, end, self._batch):
-                    some = slice(first, min(first + self._batch, end))
-                    yield Piece(shard, some.stop == end, numbers[some], keys[some], labels[some])
-                begin = end
+            for first in range(0, count, batch):
+                some = slice(first, min(first + batch, count))
+                yield Piece(task.shard, some.stop == count, inputs.numbers[some], keys[some], labels[some])
 
     def _score(self, decoded: Decoded) -> Rows:
         piece, device = decoded.piece, self.prepared.device

@@ -17,7 +17,7 @@ import torch
 from mimic.data import Shard
 from mimic.errors import MimicError
 from mimic.runs import forked, manager
-from mimic.runs.worker import Step, Worker
+from mimic.runs.worker import Step, Task, Worker
 
 TWO = partial(forked.execute, processes=2)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks of a process that has loaded torch")
@@ -49,11 +49,14 @@ class Scripted(Worker):
     def __init__(self, do):
         self.do = do
 
-    def __call__(self, shards) -> Iterator[Step]:
-        for shard in shards:
-            if shard.index == 2:
+    def read(self, shards) -> Iterator[Task]:
+        return (Task(shard, None) for shard in shards)
+
+    def score(self, tasks) -> Iterator[Step]:
+        for task in tasks:
+            if task.shard.index == 2:
                 self.do()
-            yield Step(len(shard), 0)
+            yield Step(len(task.shard), 0)
 
 
 SHARDS = [Shard(i, 10 * i, 10 * i + 10) for i in range(5)]
@@ -89,7 +92,13 @@ from mimic.runs import forked
 from mimic.runs.worker import Step, Worker
 
 class Slow(Worker):
-    def __call__(self, shards):
+    def __init__(self):
+        pass
+
+    def read(self, shards):
+        return shards
+
+    def score(self, shards):
         print(os.getpid(), flush=True)
         for shard in shards:
             time.sleep(0.2)
