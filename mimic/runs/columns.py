@@ -13,7 +13,7 @@ from mimic.workspace.columns import Column, Matched, column_tables
 from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
-from mimic.workspace.publish import publish
+from mimic.workspace.publish import finished, publish
 
 
 def import_column(workspace: Workspace, dataset: Dataset, column: Column) -> tuple[Run, Matched]:
@@ -35,22 +35,21 @@ def import_column(workspace: Workspace, dataset: Dataset, column: Column) -> tup
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{dataset.name}-{column.signal}").strip("-")[:60]
     folder = make_folder(workspace.runs_folder / f"{name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:10]}")
     with held(folder):
-        if not (folder / "run.json").exists():
-            write_json(folder / "run.json", _facts(folder.name, dataset, column, digest))
-        run = workspace.run(folder.name)
-        if run.scores_file is None:
-            matched: list[Matched] = []
+        run = finished(workspace, folder.name)
+        if run is None:
+            if not (folder / "run.json").exists():
+                write_json(folder / "run.json", _facts(folder.name, dataset, column, digest))
+            run = workspace.run(folder.name)
+            facts: dict[str, object] = {}
 
             def make(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-                matched.append(column_tables(connection, run, dataset, column))
+                facts["matched"] = vars(column_tables(connection, run, dataset, column))
 
             try:
-                run = publish(run, dataset, {}, make)
+                run = publish(run, dataset, facts, make)
             except BaseException:
                 (folder / "run.json").unlink()
                 raise
-            run = Run(folder, run.facts | {"matched": vars(matched[0])})
-            write_json(folder / "run.json", run.facts)
     return run, Matched(**run.facts["matched"])
 
 

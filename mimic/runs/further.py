@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError, MissingExtra
 from mimic.runs.caption_signals import caption_columns
 from mimic.runs.config import ScoreConfig
+from mimic.runs.manager import begin
 from mimic.runs.observe import Observed, Observer
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
@@ -31,10 +31,10 @@ from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
 from mimic.workspace.datasets import read_inputs
-from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.files import make_folder
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
-from mimic.workspace.publish import part_schema, publish, write_part
+from mimic.workspace.publish import finished, part_schema, publish, read_part, write_part
 
 PROMPTED = "clip"  # of labels, by a model of its own
 
@@ -92,12 +92,9 @@ def add_signals(
     told = json.dumps(what | ({"clip": clip} if PROMPTED in signals and prepared.texts is None else {}))
     folder = make_folder(workspace.runs_folder / f"{run.id}-more-{hashlib.sha256(told.encode()).hexdigest()[:6]}")
     with held(folder):
-        if not (folder / "run.json").exists():
-            make_folder(folder / "parts")
-            write_json(folder / "run.json", _facts(run, folder.name, signals, seed))
-        made = workspace.run(folder.name)
-        if made.scores_file is not None:
-            return made
+        if (found := finished(workspace, folder.name)) is not None:
+            return found
+        made = begin(workspace, folder, _facts(run, folder.name, signals, seed))
         began = time.monotonic()
 
         def looked(done: int) -> None:
@@ -112,7 +109,7 @@ def add_signals(
         else:
             columns = caption_columns(prepared, run, signals, threads, looked)
         for shard in made.shards:
-            part = pq.read_table(run.part(shard))
+            part = read_part(run, shard)
             places = np.searchsorted(prepared.numbers, part["sample"].to_numpy())
             some = {name: values[places] for name, values in columns.items()}
             write_part(made, shard, _widened(part, made.signals, some))

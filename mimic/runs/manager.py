@@ -6,11 +6,12 @@ is remembered but what lies on the disk: a part for every finished shard, and ru
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,20 @@ from mimic.runs.inputs import Vectors
 from mimic.runs.pair_worker import BATCHES_A_SHARD, PairWorker, dependence, shard_size
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
+from mimic.runs.versions import versions
 from mimic.runs.worker import LabelWorker
-from mimic.scores import PAIR_SIGNALS, VERSION
-from mimic.workspace.files import make_folder, write_json
+from mimic.scores import PAIR_SIGNALS
+from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
-from mimic.workspace.publish import publish, seconds_spent
+from mimic.workspace.publish import damaged_parts, finished, publish, seconds_spent
 
 # A shard is what is lost at worst, and one file: small for a short run, few for a long one.
 _LEAST_SHARD = 256
 _MOST_SHARDS = 1000
+_ATTEMPTS = 3  # at a shard whose part does not read back
+
+_LOG = logging.getLogger(__name__)
 
 
 def score(
@@ -66,8 +71,9 @@ def score(
     prepared = prepare(workspace, config, device)
     folder = make_folder(workspace.runs_folder / prepared.id)
     with held(folder):
-        if (folder / "run.json").exists() and workspace.run(prepared.id).scores_file is not None:
-            return workspace.run(prepared.id)
+        found = finished(workspace, prepared.id)
+        if found is not None and not found.missing:
+            return found
         find_images(prepared)
         settle(prepared)
         run = begin(workspace, folder, _facts(prepared))
@@ -83,10 +89,19 @@ def saying_why(run: Run) -> Iterator[None]:
         yield
     except Exception as error:
         sentence = _sentence(error, run)
-        write_json(run.folder / "run.json", {**run.facts, "error": sentence or f"{type(error).__name__}: {error}"})
+        _note(run, sentence or f"{type(error).__name__}: {error}")
         if sentence is None:
             raise
         raise MimicError(sentence) from error
+
+
+def _note(run: Run, error: str) -> None:
+    file = run.folder / "run.json"
+    with suppress(OSError, MimicError):  # no room, or the run was removed: the sentence is still printed
+        facts = read_json(file)
+        # where locks do not work another machine may have published it meanwhile
+        if "published" not in facts:
+            write_json(file, {**facts, "error": error})
 
 
 def begin(workspace: Workspace, folder: Path, facts: Mapping[str, Any]) -> Run:
@@ -108,16 +123,24 @@ def _work(
     execute: local.Executor,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Score every shard that has no part yet."""
-    missing = [shard for shard in run.shards if not run.part(shard).exists()]
-    resumed = done = run.size - sum(len(shard) for shard in missing)
-    unreadable = 0
-    on_progress(Progress(run.id, done, run.size, resumed, unreadable))
+    """Score every shard that has no part yet, or whose part does not read back as it was written."""
     worker = LabelWorker if prepared.texts is None else PairWorker
-    for step in execute(partial(worker, prepared, run, threads), missing):
-        done += step.samples
-        unreadable += step.unreadable
+    resumed: int | None = None
+    unreadable = 0
+    for _ in range(_ATTEMPTS):
+        for name, why in damaged_parts(run).items():
+            _LOG.warning("part %s of run %s is damaged (%s): its shard is scored again", name, run.id, why)
+        missing = run.missing
+        done = run.size - sum(len(shard) for shard in missing)
+        resumed = done if resumed is None else resumed
         on_progress(Progress(run.id, done, run.size, resumed, unreadable))
+        if not missing:
+            return
+        for step in execute(partial(worker, prepared, run, threads), missing):
+            done += step.samples
+            unreadable += step.unreadable
+            on_progress(Progress(run.id, done, run.size, resumed, unreadable))
+    raise MimicError(f"{run.folder} gives back other bytes than were written to it: check the disk, or use another one")
 
 
 def _findings(prepared: Prepared, run: Run) -> dict[str, Any]:
@@ -175,12 +198,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "outputs": prepared.classes.outputs,
         "outputs_reason": prepared.classes.reason,
         "device": str(prepared.device),
-        "versions": {
-            "mimic": version("mimic-score"),
-            "scores": VERSION,
-            "torch": torch.__version__,
-            "pillow": version("pillow"),
-        },
+        "versions": versions(),
     }
 
 
@@ -208,5 +226,6 @@ def _sentence(error: Exception, run: Run) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         return f"no memory left on the device at {run.facts['batch_size']} samples a batch: use a smaller --batch-size"
     if isinstance(error, OSError):
-        return f"cannot write to {run.folder} ({error.strerror}): make room or permit it, then run the same command"
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return f"cannot write to {run.folder} ({why}): make room or permit it, then run the same command"
     return None

@@ -13,7 +13,7 @@ from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.metadata import create_metadata_dataset, score_tables
-from mimic.workspace.publish import publish
+from mimic.workspace.publish import finished, publish
 
 
 def import_metadata(workspace: Workspace, path: Path, name: str) -> tuple[Dataset, Run]:
@@ -33,11 +33,11 @@ def import_metadata(workspace: Workspace, path: Path, name: str) -> tuple[Datase
     told = hashlib.sha256(f"{dataset.content} {list(found.scores)}".encode()).hexdigest()[:10]
     folder = make_folder(workspace.runs_folder / f"{name[:60]}-metadata-{told}")
     with held(folder):
-        if not (folder / "run.json").exists():
-            write_json(folder / "run.json", _facts(folder.name, dataset, found))
-        run = workspace.run(folder.name)
-        if run.scores_file is None:
-            run = publish(run, dataset, {}, score_tables(found.files, found.scores))
+        run = finished(workspace, folder.name)
+        if run is None:
+            if not (folder / "run.json").exists():
+                write_json(folder / "run.json", _facts(folder.name, dataset, found))
+            run = publish(workspace.run(folder.name), dataset, {}, score_tables(found.files, found.scores))
     return dataset, run
 
 

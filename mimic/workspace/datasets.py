@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,14 +24,23 @@ from numpy.typing import NDArray
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
-from mimic.workspace.files import building, make_folder, read_json, reading, write_json
+from mimic.workspace.files import (
+    SAMPLES_FILE,
+    building,
+    finish,
+    is_sound,
+    make_folder,
+    read_json,
+    reading,
+    remove,
+    temporary_name,
+    write_json,
+)
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name
 
 RESERVED = ("sample", "id", "path", "label", "label_code", "truth", "split")
 # Only of data sets of captions: a manifest of labels may have further columns of these names.
 CAPTIONS = ("caption", "caption_group", "fault")
-
-SAMPLES_FILE = "samples.duckdb"
 
 _CHUNK = 50_000
 _JSON = json.JSONEncoder(default=str)
@@ -87,17 +94,16 @@ def add_dataset(workspace: Workspace, name: str, write: Callable[[Path], dict[st
         MimicError: a data set of that name with other contents; a folder that cannot be written.
     """
     check_name("data set", name)
-    folder = make_folder(workspace.datasets_folder)
-    building_folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
+    target = make_folder(workspace.datasets_folder) / name
+    building_folder = temporary_name(target)
+    building_folder.mkdir()
     try:
         facts = write(building_folder)
-        target = folder / name
         if target.exists():
-            return _same_or_refuse(workspace, name, facts)
-        building_folder.chmod(0o755)  # mkdtemp's folder is private
+            return _same_or_refuse(workspace, name, facts, building_folder / SAMPLES_FILE)
         building_folder.rename(target)  # the data set appears whole
     finally:
-        shutil.rmtree(building_folder, ignore_errors=True)
+        remove(building_folder)
     return workspace.dataset(name)
 
 
@@ -141,6 +147,11 @@ class Inputs:
     codes: NDArray[np.int32]
     captions: list[str | None] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+
+    def rows(self, first: int, last: int) -> Inputs:
+        """Those of the rows ``first ≤ row < last``."""
+        some = slice(first, last)
+        return Inputs(self.numbers[some], self.paths[some], self.codes[some], self.captions[some], self.ids[some])
 
 
 def read_inputs(dataset: Dataset, numbers: NDArray[np.int32], images: bool = True) -> Inputs:
@@ -225,9 +236,12 @@ def _check_columns(columns: Mapping[str, pa.DataType], ours: Sequence[str]) -> N
         taken.add(column.lower())
 
 
-def _same_or_refuse(workspace: Workspace, name: str, facts: Mapping[str, Any]) -> Dataset:
+def _same_or_refuse(workspace: Workspace, name: str, facts: Mapping[str, Any], samples: Path) -> Dataset:
+    """The data set that is there; its table is replaced by the new one where it is damaged."""
     present = workspace.dataset(name)
     if present.content == facts["content"] and present.facts["root"] == facts["root"]:
+        if not is_sound(present.samples_file):
+            finish(samples, present.samples_file)
         return present
     if present.content == facts["content"]:
         raise MimicError(

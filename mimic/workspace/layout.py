@@ -187,6 +187,11 @@ class Run:
         return sorted((self.folder / "parts").glob("[0-9]*.parquet"))
 
     @property
+    def missing(self) -> list[Shard]:
+        """The shards that are not done. Looks at the disk each time."""
+        return [shard for shard in self.shards if not self.part(shard).exists()]
+
+    @property
     def scores_file(self) -> Path | None:
         """The published DuckDB file; None until the run is published."""
         name = self.facts.get("published")

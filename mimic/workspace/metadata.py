@@ -1,7 +1,7 @@
 """A data set of captions without images, and its scores, straight from Parquet files by DuckDB.
 
-The tables are those of any data set and any run. Memory stays below `MEMORY` and what the files' own buffers need;
-beyond it DuckDB works on the disk.
+The tables are those of any data set and any run. Memory stays below `files.MEMORY` and what the files' own buffers
+need; beyond it DuckDB works on the disk.
 """
 
 from __future__ import annotations
@@ -18,18 +18,15 @@ import pyarrow as pa
 
 from mimic.errors import MimicError
 from mimic.workspace.datasets import (
-    SAMPLES_FILE,
     Source,
     add_dataset,
     refuse_duplicates,
     samples_schema,
     write_facts,
 )
-from mimic.workspace.files import building, quoted
+from mimic.workspace.files import SAMPLES_FILE, building, quoted
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.publish import MakeTables
-
-MEMORY = "1GB"
 
 
 def create_metadata_dataset(
@@ -51,7 +48,7 @@ def create_metadata_dataset(
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         with building(folder / SAMPLES_FILE) as connection:
-            rows = _samples(connection, folder, files, columns, source)
+            rows = _samples(connection, files, columns, source)
         known: dict[str, Any] = {
             "samples": rows,
             "task": "captions",
@@ -67,12 +64,10 @@ def create_metadata_dataset(
 
 def _samples(
     connection: duckdb.DuckDBPyConnection,
-    folder: Path,
     files: Sequence[Path],
     columns: Mapping[str, pa.DataType],
     source: Source,
 ) -> int:
-    _limit(connection, folder)
     schema = samples_schema(columns, "captions")
     types = pa.RecordBatchReader.from_batches(schema, iter(()))
     connection.from_arrow(types).create("samples")
@@ -102,7 +97,6 @@ def score_tables(files: Sequence[Path], scores: Mapping[str, str]) -> MakeTables
     """Makes the tables of a run from columns (column → signal) of the files that a data set was made from."""
 
     def make(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-        _limit(connection, run.folder)
         signals = ", ".join(
             f"CASE WHEN isfinite({quoted(column)}) THEN {quoted(column)}::FLOAT END AS {quoted(signal)}"
             for column, signal in scores.items()
@@ -122,12 +116,6 @@ def score_tables(files: Sequence[Path], scores: Mapping[str, str]) -> MakeTables
         )
 
     return make
-
-
-def _limit(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    connection.execute(f"SET memory_limit = '{MEMORY}'")
-    connection.execute("SET enable_progress_bar = false")  # it goes to standard output
-    connection.execute(f"SET temp_directory = {_literal(folder / '.spilled')}")
 
 
 def _places(files: Sequence[Path]) -> list[tuple[int, Path]]:

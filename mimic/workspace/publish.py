@@ -3,7 +3,8 @@
 parts/00000.parquet   one a shard: sample int32; a float32 column a signal, NaN = not scored; prediction_1..3 int32
                       (the model's outputs, best first) and prediction_logprob_1..3 float32, by the reference;
                       reference_agrees, start_agrees bool: whether the best output is the given label's;
-                      reason string, null = scored
+                      reason string, null = scored. Its metadata hold the seconds it took and the SHA-256 of its values,
+                      by which a part is known to be what was written
 scores.duckdb         scores       a row a sample, NULL for NaN, sorted by the main signal, then by sample
                       bins         histograms of every signal, by class, cumulated
                       predictions  the reference's three best labels of each sample
@@ -14,6 +15,7 @@ scores.duckdb         scores       a row a sample, NULL for NaN, sorted by the m
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +27,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.data import Shard
-from mimic.workspace.files import building, finish, quoted, temporary_name, write_json
-from mimic.workspace.layout import Dataset, Run
+from mimic.errors import MimicError
+from mimic.workspace.files import building, is_sound, naming_damage, quoted, write_json
+from mimic.workspace.layout import Dataset, Run, Workspace
+from mimic.workspace.sealed import DamagedFile, read_sealed, write_sealed
 
 MakeTables = Callable[[duckdb.DuckDBPyConnection, Run], None]
 
@@ -37,6 +41,8 @@ _SCORES_FILE = "scores.duckdb"
 _TAIL = 0.001  # bins are spaced between these quantiles, or one outlier would squeeze everything into a single bin
 _ROWS = 500_000
 _SECONDS = b"seconds"
+
+_LOG = logging.getLogger(__name__)
 
 
 def part_schema(signals: Sequence[str]) -> pa.Schema:
@@ -67,11 +73,33 @@ def write_part(run: Run, shard: Shard, table: pa.Table, seconds: float = 0.0) ->
         raise ValueError(f"part {shard.index} has {table.num_rows} rows of {table.schema}")
     path = run.part(shard)
     path.parent.mkdir(exist_ok=True)
-    temporary = temporary_name(path)
-    table = table.replace_schema_metadata({_SECONDS: f"{seconds:.3f}"})
-    # Parquet's minimum and maximum leave NaN out, and DuckDB would conclude from them that there is none.
-    pq.write_table(table, temporary, write_statistics=False)
-    finish(temporary, path)
+    write_sealed(path, table, {_SECONDS: f"{seconds:.3f}"})
+
+
+def read_part(run: Run, shard: Shard) -> pa.Table:
+    """What a finished shard gave, as `write_part` got it.
+
+    Raises:
+        MimicError: the part is damaged. It is removed, so that the run's own command does its shard again.
+    """
+    try:
+        return read_sealed(run.part(shard))
+    except DamagedFile as error:
+        run.part(shard).unlink(missing_ok=True)
+        again = f"run the command that made run {run.id} again, which does that shard again"
+        raise MimicError(f"{error}: {again}") from None
+
+
+def damaged_parts(run: Run) -> dict[str, str]:
+    """Reads every finished part and removes the damaged ones: name → what is wrong with it."""
+    found = {}
+    for part in run.parts:
+        try:
+            read_sealed(part)
+        except DamagedFile as error:
+            found[part.name] = error.why
+            part.unlink(missing_ok=True)
+    return found
 
 
 def read_parts(run: Run, columns: Sequence[str]) -> pa.Table:
@@ -82,6 +110,19 @@ def read_parts(run: Run, columns: Sequence[str]) -> pa.Table:
 def seconds_spent(run: Run) -> float:
     """How long the finished parts took, together."""
     return sum(float((pq.read_schema(part).metadata or {}).get(_SECONDS, 0)) for part in run.parts)
+
+
+def finished(workspace: Workspace, run: str) -> Run | None:
+    """The run, if it is published and its table can be read to the last row; None where its work is to be done."""
+    if not (workspace.runs_folder / run / "run.json").exists():
+        return None
+    found = workspace.run(run)
+    if found.scores_file is None:
+        return None
+    if not is_sound(found.scores_file):
+        _LOG.warning("%s is damaged or gone: it is built again", found.scores_file)
+        return None
+    return found
 
 
 def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any], make_tables: MakeTables | None = None) -> Run:
@@ -96,7 +137,7 @@ def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any], make_tables: M
             scoring run. The tables ``bins`` and ``run`` are made here for every run.
     """
     final: dict[str, Any] = {key: value for key, value in run.facts.items() if key != "error"}
-    with building(run.folder / _SCORES_FILE) as connection:
+    with naming_damage(dataset.samples_file), building(run.folder / _SCORES_FILE) as connection:
         connection.execute(f"ATTACH {_literal(str(dataset.samples_file))} AS data (READ_ONLY)")
         (make_tables or score_tables)(connection, run)
         _bins(connection, run.signals)
@@ -105,7 +146,8 @@ def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any], make_tables: M
         ).fetchall()[0]
         final |= {
             "published": _SCORES_FILE,
-            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            # of a table built again, the first time: it holds the same
+            "published_at": run.facts.get("published_at", datetime.now(UTC).isoformat(timespec="seconds")),
             "counts": {"scored": scored, "not_scored": failed},
             **facts,
         }

@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing
 import os
+import resource
 import shutil
 import threading
 import time
@@ -117,7 +118,7 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_tables(
 
 def reached(workspace: Path, parts: int | str) -> bool:
     if parts == "publishing":
-        return bool(list(workspace.glob("runs/*/.scores.duckdb.tmp")))
+        return bool(list(workspace.glob("runs/*/.scores.duckdb.*.tmp")))
     begun = bool(list(workspace.glob("runs/*/run.json")))
     return begun and len(list(workspace.glob("runs/*/parts/0*.parquet"))) >= int(parts)
 
@@ -216,16 +217,21 @@ def test_images_none_of_which_can_be_read_do_not_become_a_published_run(digits: 
 
 
 def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Workspace, digits: Digits) -> None:
-    def in_the_way(state: Progress) -> None:
-        if state.done == 0:
-            (workspace.runs()[0].folder / "parts/.00001.parquet.tmp").mkdir()
+    free = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    with pytest.raises(MimicError, match=r"cannot write to .* run the same command"):
-        score(workspace, digits.config(), on_progress=in_the_way)
+    def narrow(state: Progress) -> None:
+        if state.done == 256:  # a part does not fit, run.json does
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, free[1]))
+
+    try:
+        with pytest.raises(MimicError, match=r"cannot write to .* run the same command"):
+            score(workspace, digits.config(), on_progress=narrow)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, free)
     (failed,) = workspace.runs()
     assert failed.state == "failed"
     assert progress(failed).done == 256
-    (failed.folder / "parts/.00001.parquet.tmp").rmdir()
+    assert [path.name for path in (failed.folder / "parts").iterdir()] == ["00000.parquet"]
     run = score(workspace, digits.config())
     assert (run.state, run.error) == ("published", None)
 

@@ -58,7 +58,7 @@ def test_shards_cover_every_position_once_and_done_counts_their_parts(tmp_path: 
     run.part(run.shards[2]).touch()
     assert progress(run).done == 5
     run.part(run.shards[0]).touch()
-    (run.folder / "parts" / ".00001.parquet.tmp").touch()
+    (run.folder / "parts" / ".00001.parquet.host-7-0.tmp").touch()
     assert progress(run).done == 15
 
 

@@ -42,7 +42,7 @@ from mimic.workspace.curves import append_point, curves_table, forget_points
 from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
-from mimic.workspace.publish import publish
+from mimic.workspace.publish import finished, publish
 
 POINTS = 10  # of an epoch's learning curve
 CHECKPOINT_SECONDS = 60.0  # between checkpoints, beside the one at the end of each epoch
@@ -76,8 +76,8 @@ def train(
     prepared = prepare_training(workspace, config, device, threads)
     folder = make_folder(workspace.runs_folder / prepared.id)
     with held(folder):
-        if (folder / "run.json").exists() and workspace.run(prepared.id).scores_file is not None:
-            return workspace.run(prepared.id)
+        if (found := finished(workspace, prepared.id)) is not None:
+            return found
         run = begin(workspace, folder, _facts(prepared))
         with saying_why(run), asked_to_stop() as stopping:
             training = Training(prepared, run, on_progress, stopping)

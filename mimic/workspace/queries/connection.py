@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mimic.data import Task
 from mimic.errors import MimicError
-from mimic.workspace.files import quoted
+from mimic.workspace.files import how_to_mend, naming_damage, quoted
 from mimic.workspace.layout import Dataset, Run
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -156,7 +156,7 @@ def tables(published: Published) -> Iterator[Tables]:
     scores, samples = _attach(published.scores_file), _attach(published.samples_file)
     of_run = ("scores", "bins", "predictions", "failures", "run", "visits", "curves")
     names = {name: f"{scores}.{name}" for name in of_run}
-    with cursor() as own:
+    with naming_damage(published.scores_file, published.samples_file), cursor() as own:
         yield Tables(own, **names, samples=f"{samples}.samples")
 
 
@@ -183,7 +183,7 @@ def _attach(path: Path) -> str:
         seen = path.stat()
     except FileNotFoundError:
         _detach(path)
-        raise MimicError(f"{path} is gone: import and score again, or restore it") from None
+        raise MimicError(f"{path} is gone: {how_to_mend(path)}") from None
     version = (seen.st_ino, seen.st_mtime_ns)
     with _LOCK:
         name, known = _ATTACHED.get(path, ("", (0, 0)))
@@ -194,10 +194,8 @@ def _attach(path: Path) -> str:
             del _ATTACHED[path]
         name = "f" + hashlib.sha256(f"{path}{version}".encode()).hexdigest()[:16]
         literal = "'" + str(path).replace("'", "''") + "'"
-        try:
+        with naming_damage(path):
             _connection().execute(f"ATTACH {literal} AS {name} (READ_ONLY)")
-        except duckdb.Error as error:
-            raise MimicError(f"{path} cannot be read ({error}): restore it, or import and score again") from None
         _ATTACHED[path] = (name, version)
         return name
 

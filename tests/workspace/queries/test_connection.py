@@ -58,7 +58,7 @@ def test_what_is_not_there_is_named(known, tmp_path):
     broken = tmp_path / "broken.duckdb"
     broken.write_bytes(b"nonsense" * 1000)
     with (
-        pytest.raises(MimicError, match=r"broken\.duckdb cannot be read"),
+        pytest.raises(MimicError, match=r"broken\.duckdb is damaged"),
         tables(replace(known.published, scores_file=broken)),
     ):
         pass
