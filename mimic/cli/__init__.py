@@ -5,7 +5,9 @@ A mistake in the input ends with one sentence on stderr and exit code 2; Ctrl-C 
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import typer
 
 from mimic.cli import comparing, datasets, evaluating, filtering, looking, scoring, serving, signals, training
 from mimic.errors import MimicError
+
+_LONGEST = 1500  # characters of a sentence: what somebody called a class may have millions
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what terminals obey
 
 # In the order of --help.
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -47,9 +52,16 @@ app.add_typer(evaluating.evaluate, name="evaluate")
 
 def main() -> None:
     """Run the command line."""
+    warnings.filterwarnings("ignore", module="PIL")  # of a stranger's image: its reason is counted where it has one
     sys.path.append(str(Path.cwd()))  # a module:… spec may name a file that lies here, as for `python -m`
     try:
         app()
     except MimicError as error:
-        print(f"mimic: {error}", file=sys.stderr)
+        print(f"mimic: {_sentence(str(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _sentence(words: str) -> str:
+    """An error in one line that no terminal takes for orders, whatever somebody has called a file or a class."""
+    cut = words if len(words) <= _LONGEST else f"{words[: _LONGEST // 2]} … {words[-_LONGEST // 2 :]}"
+    return _NO_TEXT.sub("\ufffd", cut)

@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
@@ -31,6 +31,7 @@ INDEX_SUFFIX = ".safetensors.index.json"
 TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".tar"})
 # What training scripts wrap a state dict in, most specific first.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema", "module", "net")
+UNPACKED = 10  # times its size, of an archive: weights are not packed at all, features seldom by a third
 # Buffers that differ between versions of libraries and that no evaluation reads.
 IRRELEVANT = ("num_batches_tracked", "position_ids")
 # What training scripts save beside the tensors and what does nothing when it is built: arguments, paths, metrics.
@@ -71,7 +72,7 @@ class Checkpoint:
             return None
         try:
             classes = json.loads(self.metadata["classes"])
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             classes = None
         if not isinstance(classes, list) or not all(isinstance(each, str) for each in classes):
             raise MimicError(f'{self.name}: the metadata\'s "classes" must be a JSON list of class names')
@@ -200,7 +201,7 @@ def _load_sharded(index: Path) -> Checkpoint:
     try:
         weight_map: dict[str, str] = json.loads(index.read_text())["weight_map"]
         files = [index.parent / Path(name).name for name in sorted(set(weight_map.values()))]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise MimicError(f'{index.name} is a broken index: it needs a "weight_map" of tensor names to files') from None
     tensors: dict[str, Tensor] = {}
     for file in files:
@@ -216,7 +217,7 @@ def _json(path: Path) -> str:
     try:
         text = path.read_text()
         json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MimicError(f"{path.name} is broken ({error})") from None
     return text
 
@@ -225,11 +226,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # a header may ask for any length, shape and dtype
         raise MimicError(f"{path.name} is a broken safetensors file ({error}): copy or save it again") from None
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
+    refuse_bomb(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # what matters of it is said below
@@ -239,15 +241,34 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             f"{path.name} holds Python code or objects besides tensors, and code of a checkpoint is never run: "
             "save model.state_dict() with safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever the instructions of a broken pickle lead to
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise MimicError(f"{path.name} is a broken torch file ({reason}): copy or save it again") from None
-    while isinstance(content, Mapping) and not _tensors(content):
+    for _ in WRAPPERS:  # not while: a pickle may hold itself
+        if not isinstance(content, Mapping) or _tensors(content):
+            break
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
         content = inner
     return _tensors(content) if isinstance(content, Mapping) else {}
+
+
+def refuse_bomb(path: Path) -> None:
+    """What a zip file (torch's and NumPy's are) unpacks to may be a few times its size, not thousands of times.
+
+    Raises:
+        MimicError: it is more.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # no zip file, or a broken one, which its reader will say
+    if unpacked > UNPACKED * path.stat().st_size:
+        raise MimicError(
+            f"{path.name} would unpack to {unpacked:,} bytes, more than {UNPACKED} times its size: save it again"
+        )
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:

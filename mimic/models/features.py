@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.errors import MimicError
-from mimic.models.checkpoint import load_checkpoint, save_checkpoint
+from mimic.models.checkpoint import load_checkpoint, refuse_bomb, save_checkpoint
 
 _DATACOMP = ("l14", "b32")
 
@@ -81,7 +81,7 @@ def load_features(source: str) -> Features:
     try:
         ids = json.loads(found.metadata["ids"])
         image, text = found.tensors["image"], found.tensors["text"]
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise MimicError(f"{path.name} lacks tensors image and text, or a JSON list `ids` in its metadata") from None
     return _checked(Features(ids, image, text, found.sha256, path.name))
 
@@ -95,6 +95,7 @@ def _read_datacomp(path: Path, which: str) -> Features:
     if which not in _DATACOMP:
         raise MimicError(f"{path.name}:{which}: there are embeddings of {' and '.join(_DATACOMP)}")
     beside = path.with_suffix(".parquet")
+    refuse_bomb(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             image, text = (torch.from_numpy(arrays[f"{which}_{side}"]) for side in ("img", "txt"))

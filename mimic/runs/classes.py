@@ -56,7 +56,7 @@ def map_classes(classes: Sequence[str], outputs: int, named: Sequence[str] | Non
         return ClassMap(list(named), np.array([places[name] for name in classes], np.int64), "names in the checkpoint")
     if len(classes) == outputs:
         return ClassMap(list(classes), np.arange(outputs), "as many classes as outputs, in the data set's order")
-    if all(name.isascii() and name.isdigit() for name in classes):
+    if all(name.isascii() and name.isdigit() and len(name) <= 18 for name in classes):  # fits int64
         return _by_value(classes, outputs, model)
     raise MimicError(
         f"the data set has {len(classes)} classes ({_listed(classes)}) and {model} has {outputs} outputs, and nothing "

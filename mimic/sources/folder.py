@@ -14,6 +14,8 @@ from mimic.errors import MimicError
 from mimic.images import SUFFIXES
 from mimic.sources.listing import Found, Listing, Root, class_order
 
+# Folders below one another, and links on the way to one: a few linked to one another have more ways than time.
+_DEEPEST, _LINKS = 100, 2
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 
 
@@ -47,12 +49,12 @@ def read_folder(path: Path, root: Path | None = None, classes: list[str] | None 
 
 def _images(top: Path, allowed: Root, skipped: Found) -> Iterator[tuple[str, str, str | None]]:
     """(path relative to the root, class, split) of every image, in order; other files are noted in `skipped`."""
-    folders = [entry for entry in _sorted(top) if entry.is_dir() and not entry.name.startswith(".")]
+    folders = [entry for entry in _sorted(top) if _is_folder(entry) and not entry.name.startswith(".")]
     by_split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
     for folder in folders:
         split = folder.name if by_split else None
         for place in _class_folders(folder) if by_split else [folder]:
-            for file in _files(place.path):
+            for file in _files(place.path, skipped):
                 if Path(file).suffix.lower() in SUFFIXES:
                     yield allowed.relative(file), place.name, split
                 else:
@@ -60,21 +62,34 @@ def _images(top: Path, allowed: Root, skipped: Found) -> Iterator[tuple[str, str
 
 
 def _class_folders(split: os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    return [entry for entry in _sorted(Path(split.path)) if entry.is_dir() and not entry.name.startswith(".")]
+    return [entry for entry in _sorted(Path(split.path)) if _is_folder(entry) and not entry.name.startswith(".")]
 
 
-def _files(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+def _files(folder: str, skipped: Found, above: tuple[str, ...] = (), links: int = 0) -> Iterator[str]:
     """Every file below a folder, in order; a link back to a folder above is not followed again."""
     real = os.path.realpath(folder)
     if real in above:
         return
+    if len(above) == _DEEPEST:
+        raise MimicError(f"{folder} lies more than {_DEEPEST} folders below its class: move it up")
     for entry in _sorted(Path(folder)):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _files(entry.path, (*above, real))
+        if _is_folder(entry):
+            followed = links + entry.is_symlink()
+            if followed > _LINKS:
+                skipped.add(f"folders behind more than {_LINKS} links", entry.path)
+                continue
+            yield from _files(entry.path, skipped, (*above, real), followed)
         else:
             yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _sorted(folder: Path) -> list[os.DirEntry[str]]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
+from mimic.images import locate
 
 Kind = Literal["folder", "manifest", "shards", "hugging face", "coco", "metadata", "torchvision"]
 
@@ -67,9 +68,14 @@ def class_order(labels: Iterable[str]) -> list[str]:
     (['ant', 'cat'], ['9', '10'])
     """
     names = set(labels)
-    if all(name.isascii() and name.isdigit() for name in names):
+    if all(is_number(name) for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
+
+
+def is_number(name: str) -> bool:
+    """Whether a class's name is a whole number, as outputs are numbered: of 18 digits at most, for int64's sake."""
+    return name.isascii() and name.isdigit() and len(name) <= 18
 
 
 class Root:
@@ -103,6 +109,8 @@ class Root:
         real = f"{self._folder(folder)}/{name}" if "\0" not in normal else ""
         if os.path.islink(real):  # noqa: PTH114 (Path.is_symlink raises on a name that is too long)
             real = os.path.realpath(real)
+        if "#" in normal and real.startswith(self._inside):  # a member's path: it is the tar that will be opened
+            real = self._folder(str(locate(self.path, normal[len(self._inside) :]).file))
         if not (normal.startswith(self._inside) and real.startswith(self._inside)):
             raise MimicError(f"{path!r} leads out of the root {self.path}: give a --root that holds every image")
         return normal[len(self._inside) :]

@@ -11,6 +11,7 @@ url and no path is of images that were downloaded already (see `mimic.sources.ca
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -40,6 +41,10 @@ OTHERWISE = {
 
 _LOOKED_AT = 100
 _BLOCK = 64 << 20  # bytes that are parsed at once: a row may not be longer
+# JSON within JSON. Arrow's reader calls itself for each, and takes the process down at some thousands.
+_DEEPEST = 64
+_STRINGS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"'), re.compile(rb"[\[\]{}]")
+_ROWS_A_BYTE = 100  # the paths of different images are never packed so well
 
 
 def read_manifest(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
@@ -70,8 +75,8 @@ def read_table(path: Path) -> pa.Table:
         )
     try:
         return reader(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (pa.ArrowException, ValueError, MemoryError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MimicError(f"{path} cannot be read as {path.suffix.lower()} ({reason}): check the file") from None
 
 
@@ -105,12 +110,39 @@ def _csv(path: Path, delimiter: str = ",") -> pa.Table:
     )
 
 
+def _jsonl(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        while line := file.readline(_BLOCK):
+            if len(line) == _BLOCK or _depth(line) > _DEEPEST:
+                raise pa.ArrowInvalid(f"a row is longer than {_BLOCK >> 20} MiB, or nested deeper than {_DEEPEST}")
+    return pyarrow.json.read_json(path)
+
+
+def _depth(line: bytes) -> int:
+    """How deep a row of JSON is nested, counted to `_DEEPEST` + 1 at most."""
+    depth = deepest = 0
+    if line.count(b"[") + line.count(b"{") > _DEEPEST:
+        for bracket in _BRACKETS.finditer(_STRINGS.sub(b"", line)):
+            depth += 1 if bracket.group() in b"[{" else -1
+            deepest = max(deepest, depth)
+            if deepest > _DEEPEST:
+                break
+    return deepest
+
+
+def _parquet(path: Path) -> pa.Table:
+    file, size = pyarrow.parquet.ParquetFile(path), path.stat().st_size
+    if (rows := file.metadata.num_rows) > _ROWS_A_BYTE * size:
+        raise pa.ArrowInvalid(f"it says that it has {rows:,} rows in {size:,} bytes")
+    return file.read()
+
+
 READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".csv": _csv,
     ".tsv": lambda path: _csv(path, "\t"),
-    ".jsonl": pyarrow.json.read_json,
-    ".ndjson": pyarrow.json.read_json,
-    ".parquet": lambda path: pyarrow.parquet.ParquetFile(path).read(),
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".parquet": _parquet,
 }
 
 
