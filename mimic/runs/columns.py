@@ -56,7 +56,7 @@ def import_column(workspace: Workspace, dataset: Dataset, column: Column) -> tup
 def _facts(name: str, dataset: Dataset, column: Column, digest: str) -> dict[str, object]:
     sign = "minus " if column.negate else ""
     return {
-        **first_facts(name, dataset.name, "import"),
+        **first_facts(dataset.workspace, name, dataset.name, "import"),
         "config": {"id": column.id, "value": column.value, "negate": column.negate},
         "main": column.signal,
         "signals": [column.signal],

@@ -136,7 +136,7 @@ def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, 
     every = [*run.signals, *signals]
     meanings = (PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else SIGNALS) | further(run)
     return kept | {
-        **first_facts(name, run.dataset, "signals"),
+        **first_facts(run.workspace, name, run.dataset, "signals"),
         "of": run.id,
         "config": {**run.config, "further": list(signals), "seed": seed},
         "signals": every,

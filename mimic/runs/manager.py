@@ -167,7 +167,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
     return {
-        **first_facts(prepared.id, prepared.dataset.name, "score"),
+        **first_facts(prepared.dataset.workspace, prepared.id, prepared.dataset.name, "score"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": prepared.signals,

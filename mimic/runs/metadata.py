@@ -43,7 +43,7 @@ def import_metadata(workspace: Workspace, path: Path, name: str) -> tuple[Datase
 
 def _facts(name: str, dataset: Dataset, found: Metadata) -> dict[str, Any]:
     return {
-        **first_facts(name, dataset.name, "import"),
+        **first_facts(dataset.workspace, name, dataset.name, "import"),
         "config": {"columns": list(found.scores)},
         "main": next(iter(found.scores.values())),
         "signals": list(found.scores.values()),

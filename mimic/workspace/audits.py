@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder, read_json, write_json
-from mimic.workspace.layout import FORMAT, Workspace, check_name
+from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.layout import FORMAT, Workspace, check_name, read_facts
 from mimic.workspace.queries.audit import counts_between, draw
 from mimic.workspace.queries.connection import Published
 
@@ -200,7 +200,7 @@ def _path(workspace: Workspace, name: str) -> Path:
 
 
 def _read(path: Path) -> Audit:
-    facts: dict[str, Any] = read_json(path)
+    facts: dict[str, Any] = read_facts(path)
     try:
         zones = tuple(Zone(z["low"], z["high"], z["size"], tuple(z["samples"])) for z in facts["zones"])
         facts.setdefault("rule", None)  # before rules were audited

@@ -1,6 +1,7 @@
 """The database of people's decisions: a SQLite file in the workspace, or a PostgreSQL server that a team names by URL.
 
-Writers take turns from their first statement on, and what is committed is on the disk.
+Writers take turns from their first statement on, and what is committed is on the disk. A file that cannot be written
+can still be read.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,7 +25,10 @@ from mimic.workspace.files import make_folder
 
 URL_VARIABLE = "MIMIC_DECISIONS_URL"
 
+FORMAT = 1  # of the tables; raised with a change that an older version would read wrongly
+
 _NAME = "decisions.db"
+_FORMAT = sa.Table("mimic_format", sa.MetaData(), sa.Column("version", sa.Integer, nullable=False))
 _WAIT = 30.0  # seconds that a writer waits for another one
 _LOCK = 6108342201  # a number of ours, so that of several processes that start at once one makes the tables
 
@@ -43,7 +49,8 @@ class Database:
         """The server that the environment names, or the file in the workspace; its tables are made where missing.
 
         Raises:
-            MimicError: no database URL, another database than PostgreSQL, or none that answers.
+            MimicError: no database URL, another database than PostgreSQL, or none that answers; tables of a newer
+                version; no file yet where none can be made.
             MissingExtra: PostgreSQL without psycopg.
         """
         url = os.environ.get(URL_VARIABLE)
@@ -58,7 +65,11 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: it waits for its turn, and is on the disk when the block has ended."""
+        """A transaction that writes: it waits for its turn, and is on the disk when the block has ended.
+
+        Raises:
+            MimicError: the file cannot be written, or the server does not answer.
+        """
         with _said(), self._engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
@@ -80,12 +91,23 @@ class Database:
 
     def _make(self, tables: sa.MetaData) -> None:
         with _said():
-            if sa.inspect(self._engine).has_table(tables.sorted_tables[-1].name):
+            inspector = sa.inspect(self._engine)
+            if inspector.has_table(tables.sorted_tables[-1].name):
+                # version 0.1.0 wrote no number
+                found = self.rows(sa.select(_FORMAT))[0]["version"] if inspector.has_table(_FORMAT.name) else 1
+                if found > FORMAT:
+                    raise MimicError(
+                        f"the decisions were written by a newer version of mimic (their format is {found}; mimic "
+                        f"{version('mimic-score')} reads formats up to {FORMAT}): install the newer version"
+                    )
                 return
         with self.writing() as connection:
             if self._is_server:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             tables.create_all(connection)
+            if not sa.inspect(connection).has_table(_FORMAT.name):
+                _FORMAT.create(connection)
+                connection.execute(sa.insert(_FORMAT).values(version=FORMAT))
 
 
 @contextmanager
@@ -95,12 +117,28 @@ def _said() -> Iterator[None]:
     except sa.exc.IntegrityError:
         raise
     except sa.exc.DatabaseError as error:
-        raise MimicError(f"the decisions cannot be read or written ({error.orig}): check the disk or server") from None
+        why, said = str(error.orig), "check the disk or server"
+        if "readonly" in why:
+            why, said = "the workspace is read-only here", "decide where it can be written"
+        raise MimicError(f"the decisions cannot be read or written ({why}): {said}") from None
 
 
 def _file(folder: Path) -> str:
+    path = folder.resolve() / _NAME
+    if path.exists() and not (os.access(folder, os.W_OK) and os.access(path, os.W_OK)):
+        return _read_only(path)
     make_folder(folder)
-    return f"sqlite:///{folder.resolve() / _NAME}"
+    return f"sqlite:///{path}"
+
+
+def _read_only(path: Path) -> str:
+    """Reading a file that cannot be written, with what a killed writer left in the log beside it."""
+    log, index = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
+    logged = log.exists() and log.stat().st_size > 0
+    if logged and not index.exists():
+        raise MimicError(f"{path} has a log without its index and cannot be written: open it once where it can be")
+    # without a log nobody has it open, so it may be taken for unchanging; SQLite would else want to make the index
+    return f"sqlite:///file:{quote(str(path))}?mode=ro&immutable={int(not logged)}&uri=true"
 
 
 def _server(url: str) -> str:
@@ -117,10 +155,16 @@ def _server(url: str) -> str:
     return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+def _is_read_only(url: str) -> bool:
+    return url.startswith("sqlite:///file:") and "?mode=ro&" in url
+
+
 @lru_cache(maxsize=16)  # one pool a database and process, whoever asks
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
+    if _is_read_only(url):  # opened afresh each time, for whoever may write it might have
+        return sa.create_engine(url, poolclass=sa.NullPool)
     engine = sa.create_engine(url, connect_args={"timeout": _WAIT})
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

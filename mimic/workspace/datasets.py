@@ -179,6 +179,17 @@ def read_inputs(dataset: Dataset, numbers: NDArray[np.int32], images: bool = Tru
     return Inputs(numbers, table["path"].to_pylist(), codes, captions, table["id"].to_pylist())
 
 
+def caption_groups(dataset: Dataset, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(N,) a number for what samples of one image have in common; one of its own for an image with one caption."""
+    with reading(dataset.samples_file) as connection:
+        connection.register("wanted", pa.table({"number": numbers}))
+        table = connection.sql(
+            "SELECT dense_rank() OVER (ORDER BY s.caption_group, if(s.caption_group IS NULL, s.rowid, 0)) AS place"
+            " FROM samples s JOIN wanted w ON s.rowid = w.number ORDER BY s.rowid"
+        ).to_arrow_table()
+    return np.array(table["place"].to_numpy(), np.int64)
+
+
 def label_codes(dataset: Dataset) -> NDArray[np.int32]:
     """(dataset.size,) class codes of the given labels, by sample; −1 where a sample has none."""
     with reading(dataset.samples_file) as connection:

@@ -3,7 +3,8 @@
 events   one a key press: keep, drop, relabel, skip, or undo (which names the event it undoes). Nothing is overwritten.
 claims   who has a sample in hand, and until when; a claim that runs out is anybody's
 
-A sample's decision is its latest keep, drop or relabel that nobody undid. Events belong to a data set's contents, so
+A sample's decision is its latest keep, drop or relabel that nobody undid; the latest by its number, for clocks are
+turned back. Events belong to a data set's contents, so
 they never meet other samples of the same number.
 """
 
@@ -231,7 +232,7 @@ class Decisions:
 
         Args:
             candidates: sample numbers in the queue's order; read only as far as needed.
-            seconds: how long they stay this person's; asking again renews them.
+            seconds: how long they stay this person's, at most `CLAIM_SECONDS`; asking again renews them.
             source: only events of this source count as decisions, and anybody's skip as one: an audit asks about its
                 samples whatever was said of them before.
 
@@ -295,7 +296,7 @@ class Decisions:
             _CLAIMS.c.content == self._content,
             _CLAIMS.c.sample.in_(samples),
             _CLAIMS.c.who != who,
-            _CLAIMS.c.until > now,
+            ~_over(now),
         )
         return set(samples) - decided - {row.sample for row in connection.execute(others)}
 
@@ -305,7 +306,7 @@ class Decisions:
             return set()
         until = now + seconds
         rows = [{"content": self._content, "sample": sample, "who": who, "until": until} for sample in samples]
-        mine_or_over = sa.or_(_CLAIMS.c.who == who, _CLAIMS.c.until <= now)
+        mine_or_over = sa.or_(_CLAIMS.c.who == who, _over(now))
         taking = (
             self._database.insert(_CLAIMS)
             .values(rows)
@@ -324,6 +325,11 @@ def standing(workspace: Workspace, dataset: Dataset, samples: Sequence[int]) -> 
 def overruling(workspace: Workspace, dataset: Dataset) -> pa.Table:
     """Every decision that holds, as `Decisions.decided` gives them. Looking makes no database either."""
     return Decisions(workspace, dataset).decided() if exists(workspace.path) else DECIDED.empty_table()
+
+
+def _over(now: float) -> sa.ColumnElement[bool]:
+    """Claims that have run out; one that ends later than any claim can was made before the clock was turned back."""
+    return sa.or_(_CLAIMS.c.until <= now, _CLAIMS.c.until > now + CLAIM_SECONDS)
 
 
 def _standing(content: str) -> sa.Select[Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder, read_json, write_json
-from mimic.workspace.layout import FORMAT, Workspace, check_name
+from mimic.workspace.files import make_folder, write_json
+from mimic.workspace.layout import FORMAT, Workspace, check_name, read_facts
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _path(workspace: Workspace, name: str) -> Path:
 
 
 def _read(path: Path) -> NamedFilter:
-    facts = read_json(path)
+    facts = read_facts(path)
     try:
         return NamedFilter(path.stem, facts["dataset"], facts["created"], facts["rule"], facts["counts"])
     except KeyError as error:

@@ -17,6 +17,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from mimic.data import Shard, Task
 from mimic.errors import MimicError
 from mimic.workspace.files import read_json
 
-FORMAT = 1
+FORMAT = 1  # of every JSON file here; raised when an older version could not read a file rightly
 DEFAULT = Path("mimic-workspace")
 ENVIRONMENT = "MIMIC_WORKSPACE"  # the variable that names another default
 
@@ -46,16 +47,18 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def first_facts(run: str, dataset: str, kind: str) -> dict[str, Any]:
+def first_facts(workspace: Workspace, run: str, dataset: str, kind: str) -> dict[str, Any]:
     """What every run.json begins with.
 
     Args:
+        workspace: where it goes.
         run: its id, the name of its folder.
         dataset: the name of the data set.
         kind: score, signals, import or train.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"format": FORMAT, "run": run, "dataset": dataset, "kind": kind, "created": created}
+    number = 1 + max((each.number for each in workspace.runs()), default=0)
+    return {"format": FORMAT, "run": run, "number": number, "dataset": dataset, "kind": kind, "created": created}
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,11 @@ class Run:
         return str(self.facts["dataset"])
 
     @property
+    def number(self) -> int:
+        """Its place in the order in which runs were begun, from 1, whatever the clock said; 0 of version 0.1.0."""
+        return int(self.facts.get("number", 0))
+
+    @property
     def main(self) -> str:
         """The signal that scores.duckdb is sorted by."""
         return str(self.facts["main"])
@@ -227,10 +235,10 @@ def is_locked(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:
+        return False  # nobody has begun, or there are no locks here
     return False
 
 
@@ -293,7 +301,7 @@ class Workspace:
         """Every run, or those of one data set, the newest first."""
         runs = [Run(folder, facts) for folder, facts in _entries(self.runs_folder, "run.json")]
         chosen = [run for run in runs if dataset is None or run.dataset == dataset]
-        return sorted(chosen, key=lambda run: (run.facts["created"], run.id), reverse=True)
+        return sorted(chosen, key=lambda run: (run.number, run.facts["created"], run.id), reverse=True)
 
     def published(self, dataset: str | None = None) -> list[Run]:
         """The published runs, the one to go by unasked first.
@@ -315,18 +323,29 @@ class Workspace:
         return f"no {kind} {name!r} in the workspace {self.path}: it has {listed}"
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a workspace, whichever version wrote it; one that says no format is of format 1.
+
+    Raises:
+        MimicError: it is not valid JSON, or of a newer format than this version reads.
+        FileNotFoundError: there is no such file.
+    """
+    facts = read_json(path)
+    form = facts.get("format", 1)
+    if not isinstance(form, int) or form > FORMAT:
+        raise MimicError(
+            f"{path} was written by a newer version of mimic (its format is {form}; mimic {version('mimic-score')} "
+            f"reads formats up to {FORMAT}): install the newer version, or import and score again in another workspace"
+        )
+    return facts
+
+
 def _facts(path: Path) -> dict[str, Any] | None:
     """The facts of a data set or run; None where there is no such file."""
     try:
-        facts = read_json(path)
+        return read_facts(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if facts.get("format") != FORMAT:
-        raise MimicError(
-            f"{path} has format {facts.get('format')!r} and this version of mimic reads {FORMAT}: "
-            "use the version that wrote it, or import and score again"
-        )
-    return facts
 
 
 def _entries(folder: Path, file: str) -> list[tuple[Path, dict[str, Any]]]:

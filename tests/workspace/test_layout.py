@@ -7,7 +7,7 @@ import pytest
 
 from mimic.errors import MimicError
 from mimic.workspace.files import read_json, write_json
-from mimic.workspace.layout import FORMAT, Run, Workspace, check_name
+from mimic.workspace.layout import FORMAT, Run, Workspace, check_name, first_facts
 from mimic.workspace.queries.progress import progress
 
 
@@ -80,8 +80,17 @@ def test_runs_come_newest_first_and_by_data_set(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MimicError, match="format 99"):
+    with pytest.raises(MimicError, match="its format is 99"):
         a_run(Workspace(tmp_path), format=99)
+
+
+def test_runs_are_numbered_in_the_order_of_their_beginning_whatever_the_clock_says(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    a_run(workspace, "of-0.1.0", created="2031-01-01")
+    for name, created in (("first", "2030-01-01"), ("second", "2026-01-01")):  # the clock was turned back in between
+        facts = first_facts(workspace, name, "d", "score")
+        a_run(workspace, name, **{**facts, "created": created})
+    assert [run.id for run in workspace.runs()] == ["second", "first", "of-0.1.0"]
 
 
 def test_json_is_replaced_whole(tmp_path: Path) -> None:

@@ -318,7 +318,7 @@ def _facts(prepared: PreparedTraining) -> dict[str, Any]:
     count = len(prepared.train)
     size = count + len(prepared.train.reasons)
     return {
-        **first_facts(prepared.id, prepared.dataset.name, "train"),
+        **first_facts(prepared.dataset.workspace, prepared.id, prepared.dataset.name, "train"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": list(SIGNALS),
