@@ -74,7 +74,9 @@ def read_table(path: Path) -> pa.Table:
             f"{path} is no manifest by its ending: use one of {', '.join(READERS)}, a class-folder tree, or shards"
         )
     try:
-        return reader(path)
+        table = reader(path)
+        len(table.column_names)  # each is read as text now, if it is text
+        return table
     except (pa.ArrowException, ValueError, MemoryError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MimicError(f"{path} cannot be read as {path.suffix.lower()} ({reason}): check the file") from None
@@ -222,7 +224,12 @@ def _rows(
     further = [name for name in table.column_names if name not in known]
     number = 0
     for batch in table.to_batches(max_chunksize=50_000):
-        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        try:
+            columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        except (OverflowError, ValueError) as error:
+            raise MimicError(
+                f"{path} holds a date or text that cannot be read ({error}): mend or leave it out"
+            ) from None
         nothing = [None] * batch.num_rows
         ours = zip(*(columns.get(name, nothing) for name in known), strict=True)
         files = columns["path"]

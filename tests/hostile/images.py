@@ -1,6 +1,6 @@
 """Image files of every kind that people have, and of kinds that nobody should: each with its pixels, or with a reason.
 
-What a file should look like is worked out here in NumPy, from the picture that it was made of; never by Pillow's reader.
+What a file should look like is worked out here in NumPy, from the picture that it was made of; never by Pillow.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def unreadable() -> Iterator[Case]:
             2,
             b"\0\1\2\3",
             *[chunk(b"zTXt", b"k%d\0\0" % k + zlib.compress(bytes(900_000), 9)) for k in range(120)],
-        ),  # fmt: skip  # noqa: E501
+        ),
         reason="broken",
     )
     yield Case("text-too-long.png", raw_png(1, 1, 8, 2, b"\0\1\2\3", chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(60_000_000), 9))), reason="broken")  # fmt: skip  # noqa: E501
