@@ -23,6 +23,7 @@ SHOWN = 20
 chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
 scored = line_keeping(published, signal, 0).scored
+labels, _ = Dense(chosen.workspace, chosen.dataset).labels()
 line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
 # One state, the kept count: whatever was moved, all four widgets show the line that came of it. The one that was moved
 # keeps its key; the others get new ones, or a browser that is drawn late would send their old values back as changes.
@@ -188,7 +189,7 @@ with right:
             )
     if chosen.dataset.classes:
         st.plotly_chart(
-            figures.class_balance(class_balance(published, signal, line.score), colours, largest=10),
+            figures.class_balance(class_balance(published, signal, line.score, labels), colours, largest=10),
             config=figures.CONFIG,
             key=f"balance {chosen.run.id} {signal}",
             alt="Kept and dropped share of each class, the least kept first",

@@ -131,7 +131,9 @@ class ShareRule(OfSignal):
         else:
             lines = self._lines_by_class(scores, table)
         above = scores >= lines
-        return np.where(np.isnan(scores), ABSTAIN, above == (self.side == "top")).astype(np.int8)
+        votes = (above if self.side == "top" else ~above).astype(np.int8)  # KEEP is 1, DROP 0
+        votes[np.isnan(scores)] = ABSTAIN
+        return votes
 
     @property
     def is_line(self) -> bool:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mimic.reports import text
-from mimic.reports.figures import ramp, style_axes
+from mimic.reports.layout import horizontal, layout, legend, ramp, style_axes, vertical
 from mimic.reports.palette import Palette
 from mimic.workspace.queries.compare import Density
 
@@ -31,37 +31,31 @@ def density(
         lines: of A and B; None where a filter is no line on its score, and then no corner has a name.
     """
     counts = found.counts.astype(float)
-    figure = go.Figure(
-        go.Heatmap(
-            x=(found.a[1:] + found.a[:-1]) / 2,
-            y=(found.b[1:] + found.b[:-1]) / 2,
-            z=np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.2, np.nan),
-            customdata=found.counts,
-            hovertemplate="%{customdata:,} samples near (%{x:.4g}, %{y:.4g})<extra></extra>",
-            colorscale=ramp(colours, skip=1),
-            showscale=False,
-        )
-    )
-    style = {"color": colours.text, "width": 2, "dash": "dot"}
+    cells = {
+        "type": "heatmap",
+        "x": (found.a[1:] + found.a[:-1]) / 2,
+        "y": (found.b[1:] + found.b[:-1]) / 2,
+        "z": np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.2, np.nan),
+        "customdata": found.counts,
+        "hovertemplate": "%{customdata:,} samples near (%{x:.4g}, %{y:.4g})<extra></extra>",
+        "colorscale": ramp(colours, skip=1),
+        "showscale": False,
+    }
+    drawn = layout(colours, f"A: {names[0]}", f"B: {names[1]}", height)
+    drawn["shapes"] = []
     if lines[0] is not None:
-        figure.add_vline(x=_within(lines[0], found.a), line=style)
+        drawn["shapes"].append(vertical(_within(lines[0], found.a), colours))
     if lines[1] is not None:
-        figure.add_hline(y=_within(lines[1], found.b), line=style)
+        drawn["shapes"].append(horizontal(_within(lines[1], found.b), colours))
     corners = {"both keep": (1, 1), "only A drops": (0, 1), "only B drops": (1, 0), "both drop": (0, 0)}
-    for words, (x, y) in corners.items() if None not in lines else ():
-        figure.add_annotation(
-            text=words,
-            x=x,
-            y=y,
-            xref="paper",
-            yref="paper",
-            xanchor="right" if x else "left",
-            yanchor="top" if y else "bottom",
-            showarrow=False,
-            font={"color": colours.muted, "size": 12},
-        )
-    style_axes(figure, colours, f"A: {names[0]}", f"B: {names[1]}", height)
-    return figure
+    drawn["annotations"] = [
+        {
+            "text": words, "x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "right" if x else "left",
+            "yanchor": "top" if y else "bottom", "showarrow": False, "font": {"color": colours.muted, "size": 12},
+        }
+        for words, (x, y) in (corners.items() if None not in lines else ())
+    ]  # fmt: skip
+    return go.Figure([cells], drawn)
 
 
 def upset(combinations: pd.DataFrame, dropped: Sequence[int], names: Sequence[str], colours: Palette) -> go.Figure:
@@ -124,25 +118,26 @@ def overlap(table: pd.DataFrame, colours: Palette, kept: float | None) -> go.Fig
         table: as `mimic.workspace.queries.compare.overlaps` gives it.
         kept: the share at hand, 0 … 1, where both keep as many.
     """
-    figure = go.Figure()
-    for name, dash, colour in (("overlap", "solid", colours.dropped), ("chance", "dot", colours.neutral)):
-        figure.add_trace(
-            go.Scatter(
-                x=100 * table["kept"],
-                y=100 * table[name],
-                mode="lines",
-                name={"overlap": "these two", "chance": "by chance"}[name],
-                line={"color": colour, "dash": dash, "width": 2},
-                hovertemplate="%{y:.1f}% at %{x:.0f}% kept<extra>%{fullData.name}</extra>",
-            )
+    traces = [
+        {
+            "type": "scatter",
+            "x": 100 * table["kept"],
+            "y": 100 * table[name],
+            "mode": "lines",
+            "name": words,
+            "line": {"color": colour, "dash": dash, "width": 2},
+            "hovertemplate": "%{y:.1f}% at %{x:.0f}% kept<extra>%{fullData.name}</extra>",
+        }
+        for name, words, dash, colour in (
+            ("overlap", "these two", "solid", colours.dropped),
+            ("chance", "by chance", "dot", colours.neutral),
         )
+    ]
+    drawn = layout(colours, "each keeps, %", "overlap of the dropped, %", 280) | legend(colours)
+    drawn["yaxis"] |= {"range": [0, 101]}
     if kept is not None:
-        figure.add_vline(x=100 * kept, line={"color": colours.text, "width": 2, "dash": "dot"})
-    style_axes(figure, colours, "each keeps, %", "overlap of the dropped, %", 280)
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
-    figure.update_layout(showlegend=True, legend=legend)
-    figure.update_yaxes(range=[0, 101])
-    return figure
+        drawn["shapes"] = [vertical(100 * kept, colours)]
+    return go.Figure(traces, drawn)
 
 
 def _dots(figure: go.Figure, combinations: Sequence[tuple[int, ...]], rows: Sequence[int], colours: Palette) -> None:

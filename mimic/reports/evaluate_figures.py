@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mimic.reports import text
-from mimic.reports.figures import style_axes
+from mimic.reports.layout import legend, style_axes
 from mimic.reports.palette import Palette
 
 MOST_CURVES = 6
@@ -67,12 +67,13 @@ def curves(bands: Mapping[str, pd.DataFrame], colours: Palette, kind: Literal["r
     return _legend(figure, colours)
 
 
-def retraining(table: pd.DataFrame, colours: Palette, filters: list[str]) -> go.Figure:
+def retraining(table: pd.DataFrame, colours: Palette, filters: list[str], outcome: str = "accuracy") -> go.Figure:
     """Accuracy against the share kept, with standard errors: some filters, random, everything, right labels alone.
 
     Args:
         table: as `mimic.evaluation.retraining.curves` gives it.
         filters: at most `MOST_CURVES` of them.
+        outcome: what was measured on the test split.
     """
     figure = go.Figure()
     for place, name in enumerate(filters[:MOST_CURVES]):
@@ -83,14 +84,14 @@ def retraining(table: pd.DataFrame, colours: Palette, filters: list[str]) -> go.
             words = f"{text.figure_label(name, 24)}, weights"
             _points(figure, soft, words, _colours(colours)[place], _DASHES[place], "circle-open")
     _points(figure, table[table["arm"] == "random"], "as many at random", colours.neutral, "dot", "x")
-    for arm, words, dash in (("everything", "everything", "solid"), ("oracle", "the right labels alone", "dash")):
+    for arm, words, dash in (("everything", "everything", "solid"), ("oracle", "the right ones alone", "dash")):
         own = table[table["arm"] == arm]
         if not own.empty:
             level = 100 * float(own["accuracy"].iloc[0])
             line = {"color": colours.text, "width": 1.5, "dash": dash}
             low, high = 100 * float(table["budget"].min()), 100.0
             figure.add_trace(go.Scatter(x=[low, high], y=[level, level], mode="lines", name=words, line=line))
-    style_axes(figure, colours, "samples kept, %", "test accuracy, %", 400)
+    style_axes(figure, colours, "samples kept, %", f"test {outcome}, %", 400)
     return _legend(figure, colours)
 
 
@@ -146,8 +147,7 @@ def _colours(colours: Palette) -> tuple[str, ...]:
 
 
 def _legend(figure: go.Figure, colours: Palette) -> go.Figure:
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
     # room above the legend for the button that saves the picture
     bar = {"bgcolor": "rgba(0,0,0,0)", "color": colours.muted, "activecolor": colours.text}
-    figure.update_layout(showlegend=True, legend=legend, modebar=bar, margin={"t": 56})
+    figure.update_layout(modebar=bar, margin={"t": 56}, **legend(colours))
     return figure

@@ -1,6 +1,8 @@
 """Plotly figures from DataFrames that are ready to draw: at most 200 bars, 100 × 100 cells, no raw columns.
 
 Every figure has titled axes, a transparent ground, colours of one meaning (`palette`), hover text with exact counts.
+Those that are drawn anew while somebody drags are made in one piece from a `layout`: Plotly's own updates take four
+times as long.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mimic.reports import text
+from mimic.reports.layout import layout, legend, ramp, style_axes, vertical
 from mimic.reports.palette import Palette
 from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG
 
@@ -48,34 +51,37 @@ def histogram(
         logarithmic: heights on a logarithmic scale, for signals that pile up at one end.
         height: in pixels.
     """
-    figure = go.Figure()
     groups = _groups(bars)
+    drawn = layout(colours, signal, "samples", height) | {"barmode": "stack", "bargap": 0}
+    traces: list[dict[str, Any]] = []
     for group, mine in groups:
-        drawn = mine if line is None else _cut(mine, line)
-        figure.add_trace(_bars(drawn, _bar_colours(drawn, group, colours, chosen, line), group))
+        cut = mine if line is None else _cut(mine, line)
+        traces.append(_bars(cut, _bar_colours(cut, group, colours, chosen, line), group))
     if line is not None:
-        figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
+        drawn["shapes"] = [vertical(line, colours)]
         if note:
             middle = (bars["left"].min() + bars["right"].max()) / 2
-            figure.add_annotation(
-                text=text.figure_label(note, 80), x=line, y=1, yref="paper", yanchor="top", showarrow=False, xshift=0,
-                xanchor="right" if line > middle else "left", font={"color": colours.text, "size": 12},
-                bgcolor=colours.ground, borderpad=3,
-            )  # fmt: skip
-    style_axes(figure, colours, signal, "samples", height)
-    figure.update_layout(barmode="stack", bargap=0)
+            drawn["annotations"] = [
+                {
+                    "text": text.figure_label(note, 80), "x": line, "y": 1, "yref": "paper", "yanchor": "top",
+                    "xanchor": "right" if line > middle else "left", "showarrow": False, "xshift": 0,
+                    "font": {"color": colours.text, "size": 12}, "bgcolor": colours.ground, "borderpad": 3,
+                }
+            ]  # fmt: skip
     if decided is not None and not decided.empty:
-        _mark(figure, decided, colours)
+        traces += _ticks(decided, colours)
+        drawn["yaxis"] |= {"domain": [0, 0.86]}
+        drawn["yaxis2"] = {"domain": [0.88, 1], "range": [-0.6, 1.6], "visible": False, "fixedrange": True}
     if logarithmic:
-        figure.update_yaxes(type="log", dtick=1)
+        drawn["yaxis"] |= {"type": "log", "dtick": 1}
     if len(groups) > 1:
-        for name, colour in ((name, _group_colour(name, colours)) for name, _ in groups):
+        for name, _ in groups:
             # a square of its own: the bars' own legend would be pale where they are
-            marker = {"color": colour, "symbol": "square", "size": 12}
-            figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, showlegend=True))
-        legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
-        figure.update_layout(showlegend=True, legend=legend)
-    return figure
+            marker = {"color": _group_colour(name, colours), "symbol": "square", "size": 12}
+            traces.append({"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker})
+            traces[-1] |= {"name": name, "showlegend": True}
+        drawn |= legend(colours)
+    return go.Figure(traces, drawn)
 
 
 def histogram_by_class(
@@ -126,25 +132,27 @@ def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20)
     """
     shown = balance.head(largest).iloc[::-1]
     names = [text.figure_label(label, 22) if label else "no label" for label in shown["label"]]
-    figure = go.Figure()
+    traces = []
     for side, colour in (("kept", colours.kept), ("dropped", colours.dropped)):
         share = shown[side] / (shown["kept"] + shown["dropped"])
-        figure.add_trace(
-            go.Bar(
-                x=100 * share,
-                y=list(range(len(shown))),
-                orientation="h",
-                name=side,
-                marker={"color": colour, "line": {"width": 0}},
-                customdata=np.column_stack([names, shown[side], shown["kept"] + shown["dropped"]]),
-                hovertemplate=f"%{{customdata[0]}}: %{{customdata[1]:,}} of %{{customdata[2]:,}} {side}<extra></extra>",
-            )
+        traces.append(
+            {
+                "type": "bar",
+                "x": 100 * share,
+                "y": list(range(len(shown))),
+                "orientation": "h",
+                "name": side,
+                "marker": {"color": colour, "line": {"width": 0}},
+                "customdata": np.column_stack([names, shown[side], shown["kept"] + shown["dropped"]]),
+                "hovertemplate": f"%{{customdata[0]}}: %{{customdata[1]:,}} of %{{customdata[2]:,}} {side}"
+                "<extra></extra>",
+            }
         )
-    figure.update_layout(barmode="stack", bargap=0.28)
-    style_axes(figure, colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
-    figure.update_xaxes(range=[0, 100])
-    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
-    return figure
+    drawn = layout(colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
+    drawn |= {"barmode": "stack", "bargap": 0.28}
+    drawn["xaxis"] |= {"range": [0, 100]}
+    drawn["yaxis"] |= {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
+    return go.Figure(traces, drawn)
 
 
 def detection(table: pd.DataFrame, colours: Palette, main: str, *, largest: int = DETECTED) -> go.Figure:
@@ -265,11 +273,9 @@ def audit_curve(table: pd.DataFrame, colours: Palette, signal: str, line: float)
                 hoverinfo="text",
             )
         )  # fmt: skip
-    figure.add_vline(x=line, line={"color": colours.text, "width": 2, "dash": "dot"})
     style_axes(figure, colours, f"lowest kept {signal}", "%", 260)
     figure.update_yaxes(range=[0, 100])
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
-    figure.update_layout(showlegend=True, legend=legend)
+    figure.update_layout(shapes=[vertical(line, colours)], **legend(colours))
     return figure
 
 
@@ -280,40 +286,41 @@ def _groups(bars: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(name, bars[bars["group"] == name]) for name in names]
 
 
-def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> go.Bar:
+def _bars(mine: pd.DataFrame, colours: Sequence[str], name: str) -> dict[str, Any]:
     ranges = [text.interval(low, high) for low, high in zip(mine["low"], mine["high"], strict=True)]
-    return go.Bar(
-        x=(mine["left"] + mine["right"]) / 2,
-        y=mine["n"],
-        width=mine["right"] - mine["left"],
-        name=name,
-        customdata=np.column_stack([mine["bar"], ranges]),
-        hovertemplate="%{customdata[1]}: %{y:,} samples" + (f", {name}" if name != "all" else "") + "<extra></extra>",
+    return {
+        "type": "bar",
+        "x": (mine["left"] + mine["right"]) / 2,
+        "y": mine["n"],
+        "width": mine["right"] - mine["left"],
+        "name": name,
+        "customdata": np.column_stack([mine["bar"], ranges]),
+        "hovertemplate": "%{customdata[1]}: %{y:,} samples"
+        + (f", {name}" if name != "all" else "")
+        + "<extra></extra>",
         # the page dims what is not chosen; Plotly's own dimming would come on top
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-        marker={"color": list(colours), "line": {"width": 0}},
-        showlegend=False,
-    )
+        "selected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
+        "marker": {"color": list(colours), "line": {"width": 0}},
+        "showlegend": False,
+    }
 
 
-def _mark(figure: go.Figure, decided: pd.DataFrame, colours: Palette) -> None:
+def _ticks(decided: pd.DataFrame, colours: Palette) -> list[dict[str, Any]]:
     """People's decisions as ticks in two rows above the bars: kept ones above, dropped and relabelled ones below."""
-    figure.update_layout(
-        yaxis={"domain": [0, 0.86]},
-        yaxis2={"domain": [0.88, 1], "range": [-0.6, 1.6], "visible": False, "fixedrange": True},
-    )
     rows = (("keep", 1, colours.kept, "kept"), ("drop", 0, colours.dropped, "dropped"))
+    traces = []
     for action, place, colour, words in (*rows, ("relabel", 0, colours.reference, "relabelled")):
         mine = decided.loc[decided["action"] == action, "score"]
-        figure.add_trace(
-            go.Scatter(
-                x=mine, y=[place] * len(mine), yaxis="y2", mode="markers", name=words,
-                marker={"symbol": "line-ns-open", "size": 9, "color": colour, "line": {"width": 2}},
-                selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
-                hovertemplate=f"{words} by a person, %{{x:.4g}}<extra></extra>", showlegend=False,
-            )
+        traces.append(
+            {
+                "type": "scatter", "x": mine, "y": [place] * len(mine), "yaxis": "y2", "mode": "markers", "name": words,
+                "marker": {"symbol": "line-ns-open", "size": 9, "color": colour, "line": {"width": 2}},
+                "selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 1}},
+                "hovertemplate": f"{words} by a person, %{{x:.4g}}<extra></extra>", "showlegend": False,
+            }
         )  # fmt: skip
+    return traces
 
 
 def _cut(bars: pd.DataFrame, line: float) -> pd.DataFrame:
@@ -356,32 +363,3 @@ def _strips(bars: pd.DataFrame, total: pd.DataFrame) -> tuple[list[str], np.ndar
         counts = zip(ranges, table.loc[name], strict=True)
         hover.append([f"{words}, {where}: {n:,} of {size:,}" for where, n in counts])
     return list(order), share, hover
-
-
-def ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
-    """A scale of colours from nothing to most, without its first `skip` steps."""
-    steps = colours.ramp[skip:]
-    return [[place / (len(steps) - 1), colour] for place, colour in enumerate(steps)]
-
-
-def style_axes(figure: go.Figure, colours: Palette, x: str, y: str, height: int) -> None:
-    """What every figure has: titled axes, a transparent ground, a height in pixels."""
-    axis = {
-        "gridcolor": colours.grid,
-        "zeroline": False,
-        "linecolor": colours.grid,
-        "tickfont": {"color": colours.muted},
-        "fixedrange": True,
-        "automargin": True,
-    }
-    figure.update_xaxes(**axis, title={"text": text.figure_label(x, 80), "font": {"color": colours.muted, "size": 13}})
-    figure.update_yaxes(**axis, title={"text": text.figure_label(y, 80), "font": {"color": colours.muted, "size": 13}})
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 14, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        showlegend=False,
-        hoverlabel={"namelength": -1},
-        separators=".,",
-    )

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mimic.reports import text
-from mimic.reports.figures import ramp, style_axes
+from mimic.reports.layout import ramp, style_axes
 from mimic.reports.palette import Palette
 
 # What a line of the curves is of: the word for it, and how it is drawn.

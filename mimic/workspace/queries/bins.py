@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mimic.errors import MimicError
-from mimic.workspace.queries.connection import Published, tables
+from mimic.workspace.queries.connection import Published, float32_at_least, tables
 
 
 class Bin(NamedTuple):
@@ -48,3 +48,33 @@ def scored_samples(published: Published, signal: str) -> int:
     if not bins:
         raise MimicError(f"no sample of run {published.run} has the signal {signal!r}, so no line separates anything")
     return bins[-1].below + bins[-1].n
+
+
+def count_between(published: Published, signal: str, low: float, high: float) -> int | None:
+    """How many samples have low ≤ score < high, where these are edges of bins; None where one lies within a bin."""
+    low, high = float32_at_least(low), float32_at_least(high)
+    counted = 0
+    for one in bins_of(published, signal):
+        first, last = float32_at_least(one.low), float32_at_least(one.high)
+        if first >= low and last <= high:
+            counted += one.n
+        elif first < high and last > low:
+            return None
+    return counted
+
+
+def far_end(published: Published, signal: str, near: float, count: int, *, down: bool) -> float:
+    """A score that `count` samples or more lie between and `near`, in whole bins; infinite where there are fewer.
+
+    Args:
+        near: upwards the samples that score at least as much are counted, downwards those that score less.
+    """
+    near = float32_at_least(near)
+    bins = bins_of(published, signal)
+    for one in reversed(bins) if down else bins:
+        first, last = float32_at_least(one.low), float32_at_least(one.high)
+        if last <= near if down else first >= near:
+            count -= one.n
+            if count <= 0:
+                return one.low if down else one.high
+    return -math.inf if down else math.inf

@@ -24,6 +24,8 @@ def decided_scores(published: Published, signal: str, decided: pa.Table, most: i
     if decided.num_rows > most:
         drawn = np.sort(np.random.default_rng(0).choice(decided.num_rows, most, replace=False))
         decided = decided.take(pa.array(drawn))
+    if not decided.num_rows:
+        return pd.DataFrame(columns=["action", "score"])
     scores = scores_of(published, signal, decided["sample"].to_pylist())
     frame = pd.DataFrame({"action": decided["action"].to_pylist(), "score": scores})
     return frame.dropna(subset=["score"]).reset_index(drop=True)

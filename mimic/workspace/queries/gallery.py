@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from mimic.errors import MimicError
 from mimic.workspace.files import quoted
 from mimic.workspace.queries import given
+from mimic.workspace.queries.bins import count_between, far_end
 from mimic.workspace.queries.connection import Published, Tables, float32_at_least, shuffled, tables
 
 Order = Literal["lowest", "highest", "nearest", "random", "unscored"]
@@ -38,6 +40,11 @@ class Where:
     def needs_samples(self) -> bool:
         """Whether scores alone cannot answer."""
         return bool(self.labels or self.text or self.wrong is not None)
+
+    def between(self, signal: str) -> tuple[float, float]:
+        """The ends that are set to a signal, infinite where open."""
+        mine = [(low, high) for name, low, high in self.ranges if name == signal]
+        return max((low for low, _ in mine), default=-math.inf), min((high for _, high in mine), default=math.inf)
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,13 @@ def gallery_page(
         raise MimicError(f"a gallery page holds 1 to {LARGEST_PAGE} samples, not {size}")
     where = where or Where()
     key, kind, down = _key(published, signal, order, near, seed)
+    anchor, back = (before, True) if before else (after, False)
+    descending = down != back  # going back is the opposite order, turned round at the end
+    if order in ("lowest", "highest"):
+        where = _narrowed(published, signal, where, anchor, size + 1, descending)
     with tables(published) as t:
         source, conditions, parameters = _conditions(t, published, where)
         conditions.append(f"c.{published.column(signal)} IS {'' if order == 'unscored' else 'NOT '}NULL")
-        anchor, back = (before, True) if before else (after, False)
-        descending = down != back  # going back is the opposite order, turned round at the end
         if anchor:
             step = "<" if descending else ">"
             beyond = "<" if back else ">"
@@ -136,10 +145,32 @@ def count_matching(published: Published, signal: str, where: Where | None = None
 
     As many as all gallery pages together; exact.
     """
+    where = where or Where()
+    if scored and not where.needs_samples and all(name == signal for name, *_ in where.ranges):
+        whole = count_between(published, signal, *where.between(signal))
+        if whole is not None:
+            return whole
     with tables(published) as t:
-        source, conditions, parameters = _conditions(t, published, where or Where())
+        source, conditions, parameters = _conditions(t, published, where)
         conditions.append(f"c.{published.column(signal)} IS {'NOT ' if scored else ''}NULL")
         return int(t.rows(f"SELECT count(*) FROM {source} WHERE {' AND '.join(conditions)}", parameters)[0][0])
+
+
+def _narrowed(
+    published: Published, signal: str, where: Where, anchor: Cursor | None, count: int, descending: bool
+) -> Where:
+    """The same first `count` samples of fewer: the bins say how far a page can reach, so no whole column is sorted."""
+    if where.needs_samples or any(name != signal for name, *_ in where.ranges):
+        return where  # how many of a bin's samples meet that, no bin knows
+    low, high = where.between(signal)
+    if descending:
+        high = high if anchor is None else min(high, anchor.key)
+        ends = max(low, far_end(published, signal, high, count, down=True)), math.inf
+    else:
+        # what scores as much as the anchor may lie before it
+        low = low if anchor is None else max(low, float(np.nextafter(np.float32(anchor.key), np.float32(np.inf))))
+        ends = -math.inf, min(high, far_end(published, signal, low, count, down=False))
+    return replace(where, ranges=(*where.ranges, (signal, *ends)))
 
 
 def _page(frame: pd.DataFrame, more: bool, anchor: Cursor | None, back: bool) -> Page:

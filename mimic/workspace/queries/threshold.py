@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mimic.workspace.queries.bins import bins_of, scored_samples
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
@@ -54,10 +55,7 @@ def line_keeping(published: Published, signal: str, count: int) -> Line:
     count = min(max(count, 0), scored)
     if count == 0:
         return _nothing(published, signal)
-    score = score_at_rank(published, signal, count)
-    s = published.column(signal)
-    with tables(published) as t:
-        kept = t.rows(f"SELECT count(*) FROM {t.scores} WHERE {s} >= ?::FLOAT", [score])[0][0]
+    score, kept = _at_rank(published, signal, count)
     return Line(score, kept, scored - kept, published.size - scored)
 
 
@@ -82,43 +80,50 @@ def score_at_rank(published: Published, signal: str, rank: int) -> float:
     Raises:
         MimicError: no sample has the signal, or the run does not know it.
     """
+    return _at_rank(published, signal, rank)[0]
+
+
+def _at_rank(published: Published, signal: str, rank: int) -> tuple[float, int]:
+    """The rank-th highest score, and how many samples score at least that; one look at the bin that it lies in."""
     s = published.column(signal)
     lower = scored_samples(published, signal) - rank  # how many samples rank below it
     bin_ = next(one for one in bins_of(published, signal) if one.below <= lower < one.below + one.n)
     with tables(published) as t:
-        found = t.rows(
-            f"SELECT {s} FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT ORDER BY {s} LIMIT 1 OFFSET ?",
-            [float32_at_least(bin_.low), float32_at_least(bin_.high), lower - bin_.below],
+        found = t.arrow(
+            f"SELECT {s} AS score FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT",
+            [float32_at_least(bin_.low), float32_at_least(bin_.high)],
         )
-    return float(found[0][0])
+    scores = found["score"].to_numpy()
+    score = np.partition(scores, lower - bin_.below)[lower - bin_.below]
+    below = bin_.below + int(np.count_nonzero(scores < score))
+    return float(score), scored_samples(published, signal) - below
 
 
-def class_balance(published: Published, signal: str, score: float) -> pd.DataFrame:
+def class_balance(published: Published, signal: str, score: float, labels: NDArray[np.int32]) -> pd.DataFrame:
     """Kept and dropped samples of each class at a line.
+
+    Args:
+        labels: (size,) class codes by sample number, −1 = none (`Dense.labels`).
 
     Returns:
         Columns label (the class's name; None where a sample has none), kept, dropped, share (kept among the class's
         scored samples), the least kept first. One row a class with a scored sample.
     """
     s, line = published.column(signal), float32_at_least(score)
-    # Whole bins on either side come from the bins table; only the bin that the line cuts is joined with the labels.
+    # Whole bins on either side come from the bins table; only the bin that the line cuts is looked through.
     below = [one for one in bins_of(published, signal) if one.low <= score]
     cut, upper = (below[-1].number, float32_at_least(below[-1].high)) if below else (-1, -math.inf)
     with tables(published) as t:
         whole = t.frame(
-            f"SELECT label AS code, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (bin > ?), 0)::BIGINT AS kept"
-            f" FROM {t.bins} WHERE signal = ? GROUP BY label",
+            f"SELECT coalesce(label, -1) AS code, sum(n)::BIGINT AS n,"
+            f" coalesce(sum(n) FILTER (bin > ?), 0)::BIGINT AS kept FROM {t.bins} WHERE signal = ? GROUP BY code",
             [cut, signal],
         )
-        part = t.frame(
-            f"SELECT s.label_code AS code, count(*) AS kept FROM {t.scores} c JOIN {t.samples} s ON s.rowid = c.sample"
-            f" WHERE c.{s} >= ?::FLOAT AND c.{s} < ?::FLOAT GROUP BY s.label_code",
-            [line, upper],
-        )
-    # a sample without a label has the code −1 from here on, so that it can be looked up
-    whole, part = whole.fillna({"code": -1}), part.fillna({"code": -1})
-    kept = whole["kept"] + whole["code"].map(part.set_index("code")["kept"]).fillna(0).astype(int)
-    names = [published.classes[int(code)] if code >= 0 else None for code in whole["code"]]
+        found = t.arrow(f"SELECT sample FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT", [line, upper])
+    part = np.bincount(labels[found["sample"].to_numpy()] + 1, minlength=len(published.classes) + 1)
+    codes = whole["code"].to_numpy(dtype=np.int64)
+    kept = whole["kept"] + part[codes + 1]
+    names = [published.classes[code] if code >= 0 else None for code in codes]
     label = pd.Series(names, dtype=object)  # pandas' own text type would turn None into NaN
     balance = pd.DataFrame({"label": label, "kept": kept, "dropped": whole["n"] - kept, "share": kept / whole["n"]})
     return balance.sort_values(["share", "label"], ignore_index=True)

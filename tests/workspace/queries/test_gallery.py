@@ -4,9 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mimic.errors import MimicError
+from mimic.workspace.queries.bins import count_between, far_end
 from mimic.workspace.queries.gallery import ORDERS, Cursor, Where, count_matching, gallery_page
+from mimic.workspace.queries.histogram import histogram
 
 FILTERS = {
     "everything": Where(),
@@ -98,3 +102,24 @@ def test_a_cursor_survives_a_link():
 def test_a_page_is_bounded(known):
     with pytest.raises(MimicError, match="1 to 96 samples, not 97"):
         gallery_page(known.published, "mimic", "lowest", size=97)
+
+
+def test_what_a_brush_lets_through_is_counted_by_whole_bins(known):
+    bars = histogram(known.published, "fine", bars=12)
+    for first, last in [(0, 11), (2, 5), (7, 7), (9, 11)]:
+        low, high = float(bars["low"].iloc[first]), float(bars["high"].iloc[last])
+        scores = known.scores["fine"]
+        expected = int(((scores >= low) & (scores < high)).sum())
+        assert count_between(known.published, "fine", low, high) == expected
+        assert count_matching(known.published, "fine", Where(ranges=(("fine", low, high),))) == expected
+    assert count_between(known.published, "fine", float(np.nanmedian(scores)) + 1e-4, np.inf) is None
+
+
+@pytest.mark.parametrize("down", [False, True])
+@settings(max_examples=60, deadline=None)
+@given(near=st.floats(-4, 4), count=st.integers(1, 700), signal=st.sampled_from(["mimic", "fine", "flat"]))
+def test_the_far_end_leaves_enough_between(known, down, near, count, signal):
+    scores, end = known.scores[signal].astype(np.float64), far_end(known.published, signal, near, count, down=down)
+    all_of_them = (scores < near) if down else (scores >= near)
+    between = all_of_them & ((scores >= end) if down else (scores < end))
+    assert between.sum() >= min(count, all_of_them.sum())

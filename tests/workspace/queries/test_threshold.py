@@ -49,7 +49,9 @@ def test_every_rank_has_its_score(known):
 @given(score=LINES)
 def test_class_balance_counts_each_class(known, signal, score):
     scores = known.scores[signal].astype(np.float64)
-    balance = class_balance(known.published, signal, score)
+    codes = {name: code for code, name in enumerate(known.published.classes)}
+    labels = np.array([codes.get(label, -1) for label in known.labels], dtype=np.int32)
+    balance = class_balance(known.published, signal, score, labels)
     expected = {}
     for label in {*known.labels}:
         mine = scores[(known.labels == label) & ~np.isnan(scores)]
