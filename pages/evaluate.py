@@ -128,32 +128,35 @@ if tried:
     picked = st.selectbox("Retraining", ids, key=state.one_of("retraining", ids))
     retrain = next(one for one in tried if one.id == picked)
     results = evaluated.retrained(workspace, retrain)
-    done = retrain.jobs - len(retrain.missing)
-    if done < retrain.jobs:
-        st.progress(done / retrain.jobs, f"{retrain.state}: {done} of {retrain.jobs} jobs")
+    if retrain.state == "interrupted":
+        st.caption(f"Stopped with {retrain.jobs - len(retrain.missing)} of {retrain.jobs} parts done, which are kept.")
+        if st.button("Go on", key=f"go on {retrain.id}", icon=":material/play_arrow:"):
+            evaluated.begin_retraining(chosen, retrain)
     gains = results[results["arm"] == "kept"].groupby("filter")["gain"].max()
     names = gains.sort_values(ascending=False).index.tolist()
     some = st.multiselect("Filters", names, key=state.some_of("retrained", names)) or names[:4]
     with st.container(border=True):
-        draw(evaluate_figures.retraining(results, colours, some), "retraining", "Accuracy against the share kept")
+        shown = evaluate_figures.retraining(results, colours, some, retrain.outcome)
+        draw(shown, "retraining", f"Test {retrain.outcome} against the share kept")
     top = best(results)
     if top is not None:
         st.markdown(text.markdown(top.sentence, 500))
     facts = retrain.facts
-    how = "the run's own model" if facts["path"] == "model" else "a linear head on frozen features"
+    heads = "a linear head" if noun == "label" else "two matrices"
+    how = "the run's own model" if facts["path"] == "model" else f"{heads} on frozen features"
     st.caption(
         f"{text.count(facts['fits'])} fits of {how}, {facts['seeds']} seeds, {text.count(facts['samples'])} samples, "
         f"tested on {text.count(facts['test'])} of split {text.markdown(facts['test_split'])} that no score has seen. "
         "Bars: one standard error, over seeds and test samples. Every fit takes as many steps."
     )
     download(results, "retraining")
-elif noun == "caption":
-    st.caption("Retraining is of labels alone so far; which filter finds the wrong captions stands above.")
 elif untouched(workspace, dataset):
-    st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped:")
+    st.caption("Nothing is retrained yet. On frozen features it takes a minute or two, and goes on where it stopped.")
 else:
     st.caption(f"No split is left to test a model on that no score has seen: {NEEDED}.")
-if noun == "label" and (tried or untouched(workspace, dataset)):
+if evaluated.can_retrain(chosen) and not evaluated.retraining_going(chosen):
+    if st.button("Retrain", icon=":material/play_arrow:", help="Every signal at five budgets, with five seeds"):
+        evaluated.begin_retraining(chosen)
     st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
@@ -185,6 +188,9 @@ with card:
     if own.true is not None:
         st.caption(f"In truth {text.percent(own.true)}.")
     st.caption(text.markdown(own.quality.note, 400))
+    if (before := own.without_audit) is not None:
+        ends = f"{text.percent(before.low)} to {text.percent(before.high)}"
+        st.caption(f"Without the verdicts: {text.percent(before.share)} ({ends}).")
 options = ["data set", *(["class"] if own.fit is not None else []), *(published.columns if own.fit is not None else [])]
 with chart.container(border=True):
     by = st.selectbox("By", options, key=state.one_of("by", options), format_func=lambda name: text.plain(name, 40))

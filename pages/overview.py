@@ -53,7 +53,7 @@ def await_start() -> None:
     refused = launch.ended_with(log)
     if refused:
         st.error(text.markdown(refused, 600), icon=":material/error:")
-    elif any(run.state == "running" for run in workspace.runs()) or launch.published(log):
+    elif any(run.state == "running" for run in workspace.runs()) or launch.ended_well(log):
         del st.session_state["started"]
         st.rerun()
     else:

@@ -35,6 +35,8 @@ def quality(
     print_frame(pd.DataFrame(rows))
     for one in found:
         console().print(f"{one.dataset}: {one.quality.note}")
+        if (before := one.without_audit) is not None:
+            console().print(f"without the verdicts: {before.share:.1%} ({before.low:.1%} to {before.high:.1%})")
         if by is not None:
             parts = one.by_class() if by == "class" else one.by_column(by)
             console().print(f"\n{one.dataset} by {by}, the worst first:")
@@ -141,7 +143,10 @@ def retrain(
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Train on what filters keep, on as many at random, on everything, and on the right labels alone, and compare."""
+    """Train on what filters keep, on as many at random, on everything, and on the right ones alone, and compare.
+
+    Images with labels are judged by accuracy, images with captions by how often the two find each other.
+    """
     from mimic.evaluation.retraining import best, curves
     from mimic.runs.loading import decoding_threads
     from mimic.runs.retrain import Asked, retrain
@@ -160,9 +165,9 @@ def retrain(
         f" tested on {made.facts['test']:,} of split {made.facts['test_split']}")  # fmt: skip
     print_frame(
         shown.assign(
-            accuracy=[f"{a:.1%} ± {e:.1%}" for a, e in zip(shown["accuracy"], shown["error"], strict=True)],
+            **{made.outcome: [f"{a:.1%} ± {e:.1%}" for a, e in zip(shown["accuracy"], shown["error"], strict=True)]},
             gain=[f"{100 * g:+.1f} ± {100 * e:.1f}" for g, e in zip(shown["gain"], shown["gain_error"], strict=True)],
-        )[["arm", "filter", "budget", "accuracy", "gain"]]
+        )[["arm", "filter", "budget", made.outcome, "gain"]]
     )
     say("± one standard error, over seeds and test samples; gain over keeping everything, in points")
     top = best(table)

@@ -2,9 +2,10 @@
 
 Every sentence is made from a number and says which page shows it. The rules were fixed on Fashion-MNIST and graded on
 CIFAR-10 and digits (`python -m benchmarks.evaluate advice`): without a retraining, the first of `PREFERRED` that is
-there, keeping a tenth of the data less than is estimated to be right, and everything where the estimate's interval
-reaches 100 %. With a reference that knows more than the data, right labels that it doubts are hardly missed, while
-wrong ones that it does not doubt enough are dropped too: a tenth more did best at nearly every noise.
+there, keeping 7.5 % fewer than are estimated to be right, and everything where the estimate's interval reaches 100 %.
+Right labels that the reference doubts are hardly missed, while wrong ones that it does not doubt enough are dropped
+too. How far to go depends on how much more the reference knows than the data: from 3 % fewer, where it has seen less,
+to 10 %, where it has seen ten times as much (`python -m benchmarks.evaluate_budget`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from mimic.evaluation.retraining import Best
 PREFERRED = ("ref_logprob", "ensemble", "mimic_path", "rho", "mimic")
 WITHOUT_REFERENCE = ("margin_mean", "confident", "knn", "margin", "logprob")
 
-BEYOND = 0.1  # share of the data dropped beyond what is estimated to be wrong
+OF_RIGHT = 0.925  # how many of the labels estimated to be right are kept
+LOWEST = 0.8  # of those that are surely right: less is not worth trying
 LEAST = 0.1  # less than that is never advised to be kept
 
 WIDE = 0.3  # an interval's width that says next to nothing
@@ -163,7 +165,7 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
             return 1.0, 1.0, 1.0, sentences
         text = f"As some {noun}s are wrong, that is still the one to try first."
         sentences.append(Sentence(text, "Evaluate"))
-        return best.budget, max(quality.low - 2 * BEYOND, LEAST), quality.high, sentences
+        return best.budget, max(LOWEST * quality.low, LEAST), quality.high, sentences
     if quality is None:
         sentences.append(Sentence(f"How many {noun}s are wrong is not known, so no budget is advised.", "Overview"))
         return 1.0, 0.0, 1.0, sentences
@@ -173,7 +175,7 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
             text = "That is too wide to choose a budget by: keep everything until verdicts say more."
         sentences.append(Sentence(text, "Evaluate"))
         return 1.0, quality.low, 1.0, sentences
-    keep, low = max(quality.share - BEYOND, LEAST), max(quality.low - 2 * BEYOND, LEAST)
+    keep, low = max(OF_RIGHT * quality.share, LEAST), max(LOWEST * quality.low, LEAST)
     text = f"Worth trying: keep {low:.0%} to {quality.high:.0%}, {keep:.0%} first."
     sentences.append(Sentence(text, "Threshold"))
     return keep, low, quality.high, sentences
@@ -200,7 +202,7 @@ def _doubts(evidence: Evidence, keep: float) -> list[Sentence]:
                 "Audit",
             )
         )
-    if evidence.best is None and keep < 1 and evidence.noun == "label":
+    if evidence.best is None and keep < 1:
         text = "Whether a model gets better by it, one retraining shows: mimic evaluate retrain."
         if evidence.needed is not None:
             text = f"Whether a model gets better by it, only data that no score has seen can show: {evidence.needed}."

@@ -140,7 +140,7 @@ def _retraining(workspace: Workspace, dataset: Dataset) -> Iterator[str]:
     top = best(table)
     gains = table[table["arm"] == "kept"].groupby("filter")["gain"].max().sort_values(ascending=False)
     yield "<h2>Does a model get better by it?</h2>"
-    yield _figure(evaluate_figures.retraining(table, LIGHT, list(gains.index[:4])))
+    yield _figure(evaluate_figures.retraining(table, LIGHT, list(gains.index[:4]), finished.outcome))
     if top is not None:
         yield f"<p>{_text(top.sentence, 1000)}</p>"
     facts = finished.facts

@@ -95,6 +95,26 @@ def again(workspace: Workspace, run: Run, **changes: Any) -> Started:
     return start(workspace, _command(workspace, str(run.facts["kind"]), {**run.config, **changes}))
 
 
+def retrain(workspace: Workspace, dataset: str, like: Mapping[str, Any] | None = None) -> Started:
+    """Start a retraining: of every signal, as the command does by default, or with the settings of one that is there.
+
+    Args:
+        workspace: holds the data set.
+        dataset: its name.
+        like: the facts of a retraining of it, which goes on where it stopped.
+
+    Returns:
+        The process and its log.
+    """
+    arguments = ["evaluate", "retrain", dataset]
+    if like is not None:
+        arguments += ["--filters", ",".join(like["filters"]), "--budgets", ",".join(map(str, like["budgets"]))]
+        arguments += ["--run", str(like["base"]), "--test", str(like["test_split"])]
+        arguments += [part for name in ("seeds", "epochs") for part in (f"--{name}", str(like[name]))]
+        arguments += ["--model"] * (like["path"] == "model") + ["--weights"] * bool(like.get("weights"))
+    return start(workspace, arguments)
+
+
 def _command(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> list[str]:
     """The command line of a run's settings: each is an option of the same name, but for those told here."""
     arguments = [kind, str(config["dataset"])]
@@ -130,9 +150,10 @@ def ended_with(log: Path) -> str | None:
     return lines[-1].removeprefix("mimic: ") if lines and lines[-1].startswith("mimic: ") else None
 
 
-def published(log: Path) -> bool:
-    """Whether a started command has ended well."""
-    return "published " in log.read_text(encoding="utf-8", errors="replace")
+def ended_well(log: Path) -> bool:
+    """Whether a started command has published its run, or done its retraining."""
+    said = log.read_text(encoding="utf-8", errors="replace")
+    return "published " in said or "retraining  " in said
 
 
 def start(workspace: Workspace, arguments: Sequence[str]) -> Started:

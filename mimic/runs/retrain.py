@@ -1,8 +1,8 @@
 """Retraining: does a model get better by dropping what a filter drops? Many small fits, a part a job, resumable.
 
 Stages: signals and filters → which samples each arm trains on, and how they are weighed → jobs: with frozen features
-one a seed, all arms of it at once; with the user's model one a fit → processes work through the jobs that have no part.
-The test split is one that no scoring run has looked at.
+(of images, or of pairs) one a seed, all arms of it at once; with the user's model one a fit → processes work through
+the jobs that have no part. The test split is one that no scoring run has looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from mimic.runs.config import ScoreConfig
 from mimic.runs.observe import Observer
 from mimic.runs.prepare import prepare
 from mimic.runs.progress import Progress
-from mimic.runs.retrain_fits import Bench, Fit, fit_features, fit_model, load_bench, save_bench
+from mimic.runs.retrain_fits import Bench, Fit, load_bench, save_bench
+from mimic.runs.retrain_pairs import OUTCOME, PairBench, pair_bench
 from mimic.workspace.filters import load_filter
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.locks import held
@@ -80,14 +81,11 @@ def retrain(
         on_progress: told after every job.
 
     Raises:
-        MimicError: a data set of captions; no run with a model; a name, budget or split that does not work; another
-            process is at it.
+        MimicError: captions and the run's own model; no run with a model; a name, budget or split that does not work;
+            another process is at it.
     """
-    if dataset.task == "captions":
-        raise MimicError(
-            f"{dataset.name} has captions, and a retraining is of labels alone: "
-            "compare its filters by `mimic evaluate detect`"
-        )
+    if dataset.task == "captions" and asked.model:
+        raise MimicError(f"{dataset.name} has captions, and those are retrained on features alone: leave --model out")
     for budget in asked.budgets:
         if not 0 < budget < 1:
             raise MimicError(f"--budgets {budget}: a budget is a share to keep, above 0 and below 1")
@@ -115,9 +113,10 @@ def retrain(
         {
             "kind": "retrain", "dataset": dataset.name, "base": base.id, "split": config.split, "test_split": test,
             "created": datetime.now(UTC).isoformat(timespec="seconds"), "samples": len(bench.samples),
-            "test": len(bench.test_labels), "jobs": len(jobs), "fits": len(fits), "budgets": list(asked.budgets),
+            "test": bench.tested, "jobs": len(jobs), "fits": len(fits), "budgets": list(asked.budgets),
             "seeds": asked.seeds, "filters": list(columns), "path": "model" if asked.model else "features",
-            "epochs": asked.epochs,
+            "epochs": asked.epochs, "weights": asked.weights,
+            **({"outcome": OUTCOME, "ways": 2} if isinstance(bench, PairBench) else {}),
         },
     )  # fmt: skip
     with held(made.folder):
@@ -185,19 +184,20 @@ def _columns(
 
 def _bench(
     workspace: Workspace, dataset: Dataset, base: Run, config: ScoreConfig, test: str, asked: Asked, device: str
-) -> Bench:
+) -> Bench | PairBench:
     """What is trained on and what is tested."""
-    sides = {}
-    for name, split in (("train", config.split), ("test", test)):
-        own = config.model_copy(update={"split": split, "limit": config.limit if name == "train" else None})
-        prepared = prepare(workspace, own, device)
-        seen = Observer(prepared, workspace.cache_folder / "features")()
-        sides[name] = prepared, seen
-    prepared, seen = sides["train"]
+    cache = workspace.cache_folder / "features"
+    prepared, tested = (
+        prepare(workspace, config.model_copy(update=change), device)
+        for change in ({"split": config.split}, {"split": test, "limit": None})
+    )
+    if dataset.task == "captions":
+        known = Dense(workspace, dataset).truth()
+        return pair_bench(prepared, tested, None if known is None else known.wrong, cache, asked.epochs)
+    seen, seen_test = (Observer(each, cache)() for each in (prepared, tested))
     codes, _ = Dense(workspace, dataset).labels()
     truth, right = _truth(workspace, dataset, base.id)
     rows = seen.readable & (codes[prepared.numbers] >= 0)
-    tested, seen_test = sides["test"]
     labels = truth[tested.numbers] if truth is not None else codes[tested.numbers]
     test_rows = seen_test.readable & (labels >= 0)
     samples = prepared.numbers[rows]
@@ -229,7 +229,9 @@ def _truth(
     return true, true == given
 
 
-def _fits(bench: Bench, columns: dict[str, tuple[NDArray[np.float32], bool]], asked: Asked, dense: Dense) -> list[Fit]:
+def _fits(
+    bench: Bench | PairBench, columns: dict[str, tuple[NDArray[np.float32], bool]], asked: Asked, dense: Dense
+) -> list[Fit]:
     """Every fit, with its weights of the training samples."""
     n, fits = len(bench.samples), []
     ones = np.ones(n, np.float32)
@@ -275,7 +277,7 @@ def ramp(scores: NDArray[np.float32], budget: float) -> NDArray[np.float32]:
 
 def _work(
     made: Retrain,
-    bench: Bench,
+    bench: Bench | PairBench,
     jobs: list[list[Fit]],
     processes: int,
     on_progress: Callable[[Progress], None],
@@ -284,17 +286,15 @@ def _work(
     missing, total = made.missing, sum(map(len, jobs))
     resumed = done = total - sum(len(jobs[job]) for job in missing)
     on_progress(Progress(made.id, done, total, resumed, 0, "fits"))
-    work = fit_model if bench.config is not None else fit_features
     if processes <= 1 or len(missing) <= 1:
         for job in missing:
-            write_fits(made, job, work(bench, jobs[job]))
+            write_fits(made, job, bench.fit(jobs[job]))
             done += len(jobs[job])
             on_progress(Progress(made.id, done, total, resumed, 0, "fits"))
         return
-    place = save_bench(made.folder, bench)
+    place, facts = save_bench(made.folder, bench)
     with ProcessPoolExecutor(min(processes, len(missing)), mp_context=get_context("spawn")) as pool:
-        facts = {name: getattr(bench, name) for name in ("classes", "epochs", "workspace", "config")}
-        waiting = {pool.submit(_elsewhere, place, facts, jobs[job]): job for job in missing}
+        waiting = {pool.submit(_elsewhere, type(bench), place, facts, jobs[job]): job for job in missing}
         for future in as_completed(waiting):
             write_fits(made, waiting[future], future.result())
             done += len(jobs[waiting[future]])
@@ -302,8 +302,9 @@ def _work(
     place.unlink(missing_ok=True)
 
 
-def _elsewhere(place: Path, facts: dict[str, Any], fits: list[Fit]) -> list[dict[str, Any]]:
+def _elsewhere(
+    kind: type[Bench] | type[PairBench], place: Path, facts: dict[str, Any], fits: list[Fit]
+) -> list[dict[str, Any]]:
     """A job in a process of its own, with one thread."""
     torch.set_num_threads(1)
-    bench = load_bench(place, facts)
-    return (fit_model if bench.config is not None else fit_features)(bench, fits)
+    return load_bench(kind, place, facts).fit(fits)

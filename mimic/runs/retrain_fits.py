@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from mimic.runs.config import ScoreConfig
 from mimic.scores.heads import Frozen, standardised, weighted_heads
 from mimic.workspace.files import finish, temporary_name
 from mimic.workspace.layout import Workspace
+
+B = TypeVar("B")
 
 _BATCH = 64
 _RATE, _DECAY = 1e-3, 1e-2
@@ -54,6 +56,14 @@ class Bench:
     workspace: Path
     config: dict[str, Any] | None
 
+    @property
+    def tested(self) -> int:
+        return len(self.test_labels)
+
+    def fit(self, fits: list[Fit]) -> list[dict[str, Any]]:
+        """Fits of one seed: all at once on features, one after the other with the run's model."""
+        return (fit_features if self.config is None else fit_model)(self, fits)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -73,9 +83,8 @@ class Fit:
     seed: int
     weights: NDArray[np.float32]
 
-    def row(self, predicted: NDArray[np.int64], bench: Bench) -> dict[str, Any]:
-        """The fit as the table of fits holds it."""
-        correct = predicted == bench.test_labels
+    def row(self, correct: NDArray[np.bool_]) -> dict[str, Any]:
+        """The fit as the table of fits holds it, given what of the test it got right."""
         return {
             "arm": self.arm, "filter": self.filter, "budget": self.budget, "seed": self.seed,
             "kept": float(self.weights.sum()), "accuracy": float(correct.mean()), "correct": correct,
@@ -89,7 +98,9 @@ def fit_features(bench: Bench, fits: list[Fit]) -> list[dict[str, Any]]:
     frozen = Frozen(bench.features, bench.labels, bench.classes, seed=fits[0].seed, epochs=bench.epochs)
     heads = weighted_heads(standardised(bench.features), frozen, np.stack([fit.weights for fit in fits], axis=1))
     inputs = torch.from_numpy(test.astype(np.float32))
-    return [fit.row(head(inputs).argmax(dim=1).numpy(), bench) for fit, head in zip(fits, heads, strict=True)]
+    return [
+        fit.row(head(inputs).argmax(dim=1).numpy() == bench.test_labels) for fit, head in zip(fits, heads, strict=True)
+    ]
 
 
 def fit_model(bench: Bench, fits: list[Fit]) -> list[dict[str, Any]]:
@@ -123,7 +134,7 @@ def fit_model(bench: Bench, fits: list[Fit]) -> list[dict[str, Any]]:
                 run(module, _images(prepared, part))[:, known.to(prepared.device)].argmax(dim=1).cpu().numpy()
                 for part in _pieces(bench.test_samples)
             ]
-        rows.append(fit.row(np.concatenate(found), bench))
+        rows.append(fit.row(np.concatenate(found) == bench.test_labels))
     return rows
 
 
@@ -144,20 +155,19 @@ def _images(prepared: Any, samples: NDArray[np.int32]) -> Tensor:
     return torch.stack(inputs).to(prepared.device)
 
 
-def save_bench(folder: Path, bench: Bench) -> Path:
-    """The bench's arrays as a file that other processes read; gives its path."""
+def save_bench(folder: Path, bench: Any) -> tuple[Path, dict[str, Any]]:
+    """A bench's arrays as a file that other processes read; its path, and the bench's other fields."""
     path = folder / "bench.npz"
     temporary = temporary_name(path)
-    held = {f.name: getattr(bench, f.name) for f in fields(Bench)}
+    held = {f.name: getattr(bench, f.name) for f in fields(bench)}
     arrays = {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
     with temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     finish(temporary, path)
-    return path
+    return path, {name: value for name, value in held.items() if name not in arrays}
 
 
-def load_bench(path: Path, facts: dict[str, Any]) -> Bench:
-    """What `save_bench` wrote, with the bench's other fields as they were given."""
+def load_bench(kind: type[B], path: Path, facts: dict[str, Any]) -> B:
+    """What `save_bench` wrote, of the kind that it was."""
     with np.load(path) as kept:
-        arrays = {name: kept[name] for name in kept.files}
-    return Bench(**{"right": None, **facts, **arrays})
+        return kind(**facts, **{name: kept[name] for name in kept.files})

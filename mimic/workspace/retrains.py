@@ -3,7 +3,8 @@
 W/retrains/<id>/   retrain.json  lock  parts/00000.parquet …   a part a job, a row a fit; all parts there = finished
 
 A row: arm (kept, weights, random, everything, oracle), filter, budget (share kept), seed, kept (samples trained on, or
-their weights' sum), accuracy (on the test split), correct (a bit a test sample, in order, packed).
+their weights' sum), accuracy (on the test split; of pairs their recall), correct (a bit a test sample, in order,
+packed; of pairs two, first all from images to captions).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.data import EVERYTHING
-from mimic.workspace.files import finish, make_folder, read_json, temporary_name, write_json
-from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked
+from mimic.workspace.files import finish, make_folder, temporary_name, write_json
+from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked, read_facts
 
 # What makes a retraining possible where no split is left untouched.
 NEEDED = "import the data with a column split, or from a folder with train/ and test/ in it, and score one split only"
@@ -75,12 +76,18 @@ class Retrain:
         return "running" if is_locked(self.folder / "lock") else "interrupted"
 
     def fits(self) -> pd.DataFrame:
-        """Every fit that is done; `correct` is (T,) bool."""
+        """Every fit that is done; `correct` is (T,) bool, or of pairs, which are asked both ways, 0, ½ or 1."""
         done = [pq.read_table(self.part(job)) for job in range(self.jobs) if self.part(job).exists()]
         frame: pd.DataFrame = pa.concat_tables([FITS.empty_table(), *done]).to_pandas()
-        size = int(self.facts["test"])
-        bits = [np.unpackbits(np.frombuffer(each, np.uint8), count=size).astype(bool) for each in frame["correct"]]
-        return frame.assign(correct=pd.Series(bits, index=frame.index, dtype=object))
+        size, ways = int(self.facts["test"]), int(self.facts.get("ways", 1))
+        bits = [np.unpackbits(np.frombuffer(each, np.uint8), count=size * ways) for each in frame["correct"]]
+        correct = [each.astype(bool) if ways == 1 else each.reshape(ways, size).mean(axis=0) for each in bits]
+        return frame.assign(correct=pd.Series(correct, index=frame.index, dtype=object))
+
+    @property
+    def outcome(self) -> str:
+        """What a fit's accuracy is."""
+        return str(self.facts.get("outcome", "accuracy"))
 
 
 def begin_retrain(workspace: Workspace, id: str, facts: dict[str, Any]) -> Retrain:
@@ -89,13 +96,13 @@ def begin_retrain(workspace: Workspace, id: str, facts: dict[str, Any]) -> Retra
     make_folder(folder / "parts")
     if not (folder / "retrain.json").exists():
         write_json(folder / "retrain.json", {"format": FORMAT, **facts})
-    return Retrain(folder, read_json(folder / "retrain.json"))
+    return Retrain(folder, read_facts(folder / "retrain.json"))
 
 
 def retrains(workspace: Workspace, dataset: str | None = None) -> list[Retrain]:
     """Every retraining, or those of one data set, the newest first."""
     paths = (workspace.path / "retrains").glob("[!.]*/retrain.json")
-    found = [Retrain(path.parent, read_json(path)) for path in sorted(paths)]
+    found = [Retrain(path.parent, read_facts(path)) for path in sorted(paths)]
     chosen = [one for one in found if dataset is None or one.dataset == dataset]
     return sorted(chosen, key=lambda one: (one.facts["created"], one.id), reverse=True)
 

@@ -15,11 +15,14 @@ from mimic.evaluation.evidence import evidence_of
 from mimic.evaluation.retraining import curves
 from mimic.evaluation.truth import Judged, judge
 from mimic.reports import text
+from mimic.runs import launch
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.retrains import Retrain, retrains
+from mimic.workspace.retrains import Retrain, retrains, untouched
 from pages.widgets import frame
+
+_STARTED = "retraining started"  # key of the session: the log of the command
 
 
 def verdicts(workspace: Workspace, dataset: Dataset) -> int:
@@ -103,3 +106,46 @@ def advice_soon(chosen: frame.Chosen) -> None:
             st.rerun()
 
     work_out()
+
+
+def can_retrain(chosen: frame.Chosen) -> bool:
+    """Whether there is a model to take, and a split left that no score has seen."""
+    runs = chosen.workspace.runs(chosen.dataset.name)
+    scored = any(run.facts.get("kind") == "score" and run.state == "published" for run in runs)
+    return scored and bool(untouched(chosen.workspace, chosen.dataset))
+
+
+def begin_retraining(chosen: frame.Chosen, like: Retrain | None = None) -> None:
+    """Start a retraining of the data set, or go on with one that is there, and wait for it to show."""
+    facts = None if like is None else like.facts
+    st.session_state[_STARTED] = launch.retrain(chosen.workspace, chosen.dataset.name, facts).log
+    st.rerun()
+
+
+def retraining_going(chosen: frame.Chosen) -> bool:
+    """Whether a retraining is going on, or was started here and is not seen yet; how far it is, if so."""
+    workspace, dataset = chosen.workspace, chosen.dataset.name
+
+    def running() -> Retrain | None:
+        return next((one for one in retrains(workspace, dataset) if one.state == "running"), None)
+
+    if running() is None and _STARTED not in st.session_state:
+        return False
+
+    @st.fragment(run_every=2)
+    def watch() -> None:
+        log, now = st.session_state.get(_STARTED), running()
+        refused = None if log is None else launch.ended_with(log)
+        if refused:
+            st.error(text.markdown(refused, 600), icon=":material/error:")
+        elif now is not None:
+            done = now.jobs - len(now.missing)
+            st.progress(done / now.jobs, f"{done} of {now.jobs} parts done. You may leave this page.")
+        elif log is None or launch.ended_well(log):
+            st.session_state.pop(_STARTED, None)
+            st.rerun()
+        else:
+            st.caption("The retraining is being prepared …")
+
+    watch()
+    return True

@@ -1,5 +1,6 @@
 """Evaluate, alone: its numbers are those of the functions it calls, with and without truth, retraining, parts."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from mimic.evaluation.detection import auroc
 from mimic.evaluation.evidence import evidence_of, sources
 from mimic.evaluation.truth import REVIEWS
 from mimic.evaluation.verdicts import record
+from mimic.runs import launch
 from mimic.runs.retrain_fits import Fit
 from mimic.workspace.audits import begin_audit
 from mimic.workspace.datasets import Source, create_dataset
@@ -19,10 +21,11 @@ from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.rows import judged
-from mimic.workspace.retrains import NEEDED, begin_retrain, write_fits
+from mimic.workspace.retrains import NEEDED, begin_retrain, retrains, write_fits
 from pages.widgets import evaluated
 from tests.pages import captioned
 from tests.pages.conftest import ROWS, metrics, words
+from tests.runs.captioned import split_and_scored
 
 RUN = f"synthetic-{ROWS}"
 FACTS = {
@@ -82,6 +85,38 @@ def test_a_retraining_is_shown_as_far_as_it_is(copy, open_page):
     assert made.state == "interrupted"
     assert "No budget beats keeping everything" in words(app).replace("\\", "")
     assert app.multiselect(key="state: retrained").options == ["mimic"]
+
+
+def test_a_retraining_is_started_from_the_page_and_shows(tmp_path, open_page):
+    workspace = split_and_scored(tmp_path)
+    app = open_page(workspace, "evaluate", dataset="pairs")
+    next(button for button in app.button if button.label == "Retrain").click()
+    app.run()
+    assert "retraining started" in app.session_state
+    log, until = app.session_state["retraining started"], time.monotonic() + 120
+    while not launch.ended_well(log) and time.monotonic() < until:
+        assert launch.ended_with(log) is None
+        time.sleep(0.5)
+    app = open_page(workspace, "evaluate", dataset="pairs")
+    assert not app.exception
+    (made,) = retrains(workspace, "pairs")
+    assert made.state == "finished"
+    assert "two matrices on frozen features" in words(app)
+    assert app.multiselect(key="state: retrained").options
+    advised = evidence_of(workspace, workspace.runs()[0], Published.of(workspace.runs()[0], workspace.dataset("pairs")))
+    assert advised.best is not None
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_column_that_knows_too_few_is_a_sentence(tmp_path, open_page, wrong):
+    workspace = Workspace(tmp_path)
+    samples = (Sample(i, f"s{i}", f"{i}.png", "ab"[i % 2], "ab"[(i % 2) ^ (i < wrong)]) for i in range(60))
+    dataset = create_dataset(workspace, "plain", samples, ["a", "b"], Source("manifest", Path("x")), tmp_path)
+    captioned.score(workspace, dataset, "plain-run")
+    app = open_page(workspace, "evaluate", dataset="plain")
+    assert not app.error
+    assert not app.exception
+    assert f"{wrong} wrong and {60 - wrong} right samples are known" in words(app).replace("\\", "")
 
 
 @pytest.mark.parametrize("seen", [0, 1, 4])

@@ -11,11 +11,12 @@ from mimic.data import Sample
 from mimic.models.checkpoint import save_checkpoint
 from mimic.models.features import save_features
 from mimic.models.two_tower import TwoTower
+from mimic.runs import manager
 from mimic.runs.config import ScoreConfig
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Dataset, Workspace
 
-N, SWAPPED = 60, 12
+N, SWAPPED, TRAINED = 60, 12, 45
 MODEL = "small:two-tower/7x5x4"
 
 
@@ -67,3 +68,18 @@ def make(folder: Path) -> Captioned:
         save_checkpoint(folder / f"{name}.safetensors", towers.state_dict())
     save_features(folder / "features.safetensors", [f"s{i}" for i in range(N)], images, texts)
     return Captioned(folder, images, texts, start.eval(), reference.eval())
+
+
+def split_and_scored(folder: Path) -> Workspace:
+    """A workspace with the pairs, the last fifteen a split of their own and the others scored."""
+    given, workspace = make(folder), Workspace(folder / "workspace")
+    samples = [
+        Sample(
+            i, f"s{i}", None, split="train" if i < TRAINED else "test", caption=f"thing {i}",
+            caption_group="one image" if i > 57 else None, fault="swapped" if i < SWAPPED else "",
+        )
+        for i in range(N)
+    ]  # fmt: skip
+    create_dataset(workspace, "pairs", samples, [], Source("manifest", Path("p.csv")), folder, task="captions")
+    manager.score(workspace, given.config(split="train"))
+    return workspace

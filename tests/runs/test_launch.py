@@ -60,7 +60,7 @@ def test_a_run_is_gone_on_with_and_another_like_it_made(workspace: Workspace, di
     (run,) = workspace.runs()
     started = launch.again(workspace, run)
     assert os.waitpid(started.process, 0)[1] == 0
-    assert launch.published(started.log)
+    assert launch.ended_well(started.log)
     assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]
     another = launch.again(workspace, run, scopes=["full"])
     assert os.waitpid(another.process, 0)[1] == 0
