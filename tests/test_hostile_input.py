@@ -266,8 +266,13 @@ def test_checkpoints(plain: World, name: str) -> None:
 @pytest.mark.parametrize("name", FEATURES)
 def test_features(plain: World, name: str) -> None:
     made = FEATURES[name](plain.place())
-    ended = plain.score("plain", "--reference", plain.folder / "reference.safetensors", "--features", made)
-    assert ended["code"] == 2
+    captions = made.with_name("captions.csv")
+    captions.write_text("path,caption\ngood.png,red\nalso.png,green\n")
+    dataset = f"pairs-{list(FEATURES).index(name)}"
+    assert plain("import", captions, "--dataset", dataset)["code"] == 0
+    reference = ["--reference", ROOT / "sample_data/captions/reference.safetensors"]
+    ended = plain("score", dataset, "--model", "small:two-tower", *reference, "--features", made)
+    assert (ended["code"], f"mimic: {made.name}" in ended["said"]) == (2, True), ended["said"]
     assert not list(plain.folder.rglob("executed"))
 
 
