@@ -1,39 +1,37 @@
 """Threshold: one line on one signal, what it keeps, and what lies on both sides of it."""
 
+import math
+from functools import partial
+
 import streamlit as st
 
 from mimic.errors import MimicError
 from mimic.evaluation import verdicts
+from mimic.evaluation.audit import Judgement
 from mimic.filters.expression import expression
 from mimic.filters.rules import read_rule
 from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports import exports, figures, text
-from mimic.workspace.audits import list_audits
+from mimic.workspace.audits import Audit, list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where, gallery_page
 from mimic.workspace.queries.histogram import histogram
-from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, truth_at
+from mimic.workspace.queries.threshold import Line, class_balance, line_at, line_keeping, truth_at
 from pages.widgets import frame, gallery, state
 
 TILES = 20
 SHOWN = 20
+UNITS = ("slider", "count", "share", "score")
 
 chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
 scored = line_keeping(published, signal, 0).scored
 labels, _ = Dense(chosen.workspace, chosen.dataset).labels()
-line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
-# One state, the kept count: whatever was moved, all four widgets show the line that came of it. The one that was moved
-# keeps its key; the others get new ones, or a browser that is drawn late would send their old values back as changes.
-turns = state.get("turns") or dict.fromkeys(("slider", "count", "share", "score"), 0)
-keys = {unit: f"{unit} {turn}" for unit, turn in turns.items()}
-shown = {"slider": line.kept, "count": line.kept, "share": 100 * line.share, "score": line.score}
-state.put(keep=line.kept, **{keys[unit]: value for unit, value in shown.items()})
 
 
-def take(moved: str) -> None:
+def take(moved: str, keys: dict[str, str]) -> None:
     """The line is where this widget says."""
     value = state.get(keys[moved])
     if moved == "score":
@@ -41,12 +39,11 @@ def take(moved: str) -> None:
     elif moved == "share":
         value = round(value / 100 * scored)
     # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
-    state.change(
-        keep=value, turns={unit: turn + (unit != moved) for unit, turn in (state.get("turns") or turns).items()}
-    )
+    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
+    state.change(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
 
 
-def save() -> None:
+def save(line: Line) -> None:
     """Keep the line as a named filter."""
     name = st.session_state[state.key("name")].strip()
     rule = ThresholdRule(run=chosen.run.id, signal=signal, threshold=line.score)
@@ -54,6 +51,7 @@ def save() -> None:
     replace = st.session_state.get(state.key("replace"), False)
     save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(), counts, replace=replace)
     st.session_state["saved line"] = (name, chosen.address, line.score)
+    st.session_state["just saved"] = True
 
 
 def saved(one: NamedFilter) -> None:
@@ -107,16 +105,58 @@ def saved(one: NamedFilter) -> None:
 
 
 # --- the line and what it does --------------------------------------------------------------------------------------
-audited = next((one for one in list_audits(chosen.workspace, chosen.run.id) if one.signal == signal), None)
-judgement, note = None, ""
-if audited is not None:
-    said = verdicts.recorded(Decisions(chosen.workspace, chosen.dataset), audited)
-    (judgement,) = verdicts.judge_lines(published, audited, said, [line.score])
-    if judgement.enough:
+@frame.part
+def the_line() -> None:
+    """All that moves with the line."""
+    line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
+    audit, judgement = audited(line)
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        bars(line, judgement)
+        units(line)
+        naming(line)
+    with right:
+        counted(line)
+        if audit is not None and judgement is not None:
+            with st.container(border=True, gap="small"):
+                st.markdown(f"**At this line, by audit {text.markdown(audit.name)}**")
+                st.markdown(text.markdown(judgement.sentence, 400))
+                st.page_link(
+                    "pages/audit.py",
+                    label="The audit",
+                    icon=":material/fact_check:",
+                    query_params=chosen.address | {"filter": audit.name},
+                )
+        if chosen.dataset.classes:
+            st.plotly_chart(
+                figures.class_balance(class_balance(published, signal, line.score, labels), colours, largest=10),
+                config=figures.CONFIG,
+                key=f"balance {chosen.run.id} {signal}",
+                alt="Kept and dropped share of each class, the least kept first",
+            )
+    for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
+        with column:
+            side(line, name)
+    state.leave("threshold", chosen.address | {"keep": line.kept})
+    if st.session_state.pop("just saved", False):
+        st.rerun()  # the list below has one more
+
+
+def audited(line: Line) -> tuple[Audit | None, Judgement | None]:
+    """The audit of this signal, and what its verdicts say at the line."""
+    audit = next((one for one in list_audits(chosen.workspace, chosen.run.id) if one.signal == signal), None)
+    if audit is None:
+        return None, None
+    said = verdicts.recorded(Decisions(chosen.workspace, chosen.dataset), audit)
+    return audit, verdicts.judge_lines(published, audit, said, [line.score])[0]
+
+
+def bars(line: Line, judgement: Judgement | None) -> None:
+    """The signal's bars, cut by the line, with what an audit says of it."""
+    note = ""
+    if judgement is not None and judgement.enough:
         shares = {"precision": judgement.precision, "recall": judgement.recall}
         note = ", ".join(f"{name} {100 * one.low:.0f} – {100 * one.high:.0f}%" for name, one in shares.items())
-left, right = st.columns([5, 3], gap="large")
-with left:
     decided = frame.decided(chosen)
     st.plotly_chart(
         figures.histogram(histogram(published, signal), colours, signal, line=line.score, note=note, decided=decided),
@@ -124,34 +164,33 @@ with left:
         key=f"line {chosen.run.id} {signal}",
         alt=f"Histogram of {signal} with the line at {text.score(line.score)}: dropped below, kept above",
     )
-    st.slider(
-        "Samples kept",
-        0,
-        scored,
-        key=state.key(keys["slider"]),
-        on_change=take,
-        args=("slider",),
-    )
-    units = st.columns(3)
-    units[0].number_input(
-        "Kept, samples", 0, scored, key=state.key(keys["count"]), step=1, on_change=take, args=("count",)
-    )
-    units[1].number_input(
-        "Kept, % of scored",
-        0.0,
-        100.0,
-        key=state.key(keys["share"]),
-        step=1.0,
-        format="%.2f",
-        on_change=take,
-        args=("share",),
-    )
-    units[2].number_input(
-        f"Lowest kept {signal}", key=state.key(keys["score"]), format="%.6g", step=None, on_change=take, args=("score",)
-    )
+    if not decided.empty:
+        st.caption(f"The ticks above the bars are {text.count(len(decided))} samples that people decided about.")
+
+
+def units(line: Line) -> None:
+    """One state, the kept count, in four units.
+
+    Whatever was moved, all four show the line that came of it. The one that was moved keeps its key; the others get new
+    ones, or a browser that is drawn late would send their old values back as changes.
+    """
+    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
+    keys = {unit: f"{unit} {turn}" for unit, turn in turns.items()}
+    shown = {"slider": line.kept, "count": line.kept, "share": 100 * line.share, "score": line.score}
+    state.put(keep=line.kept, **{keys[unit]: value for unit, value in shown.items()})
+    moves = {unit: {"key": state.key(keys[unit]), "on_change": take, "args": (unit, keys)} for unit in UNITS}
+    st.slider("Samples kept", 0, scored, **moves["slider"])
+    fields = st.columns(3)
+    fields[0].number_input("Kept, samples", 0, scored, step=1, **moves["count"])
+    fields[1].number_input("Kept, % of scored", 0.0, 100.0, step=1.0, format="%.2f", **moves["share"])
+    fields[2].number_input(f"Lowest kept {signal}", format="%.6g", step=None, **moves["score"])
+
+
+def naming(line: Line) -> None:
+    """Where the line is saved as a filter."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input("Save as", key=state.key("name"), placeholder="letters, digits, . _ -", width=260)
-        st.button("Save this line", icon=":material/save:", on_click=frame.on_change(save))
+        st.button("Save this line", icon=":material/save:", on_click=frame.on_change(partial(save, line)))
         st.checkbox("Replace one of that name", key=state.key("replace"))
     name, *of = st.session_state.get("saved line", (None,))
     if of == [chosen.address, line.score]:
@@ -163,9 +202,10 @@ with left:
                 icon=":material/download:",
                 query_params=chosen.address | {"filter": name},
             )
-    if not decided.empty:
-        st.caption(f"The ticks above the bars are {text.count(len(decided))} samples that people decided about.")
-with right:
+
+
+def counted(line: Line) -> None:
+    """How many are kept and dropped, and how many of them rightly."""
     cards = st.columns(3, gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)
     cards[1].metric(":orange[:material/close:] Dropped", text.count(line.dropped), border=True)
@@ -177,54 +217,34 @@ with right:
             "Dropped that are wrong", text.percent(truth.precision), border=True, help="Precision of dropping"
         )
         cards[1].metric("Wrong ones dropped", text.percent(truth.recall), border=True, help="Recall of dropping")
-    if audited is not None and judgement is not None:
-        with st.container(border=True, gap="small"):
-            st.markdown(f"**At this line, by audit {text.markdown(audited.name)}**")
-            st.markdown(text.markdown(judgement.sentence, 400))
-            st.page_link(
-                "pages/audit.py",
-                label="The audit",
-                icon=":material/fact_check:",
-                query_params=chosen.address | {"filter": audited.name},
-            )
-    if chosen.dataset.classes:
-        st.plotly_chart(
-            figures.class_balance(class_balance(published, signal, line.score, labels), colours, largest=10),
-            config=figures.CONFIG,
-            key=f"balance {chosen.run.id} {signal}",
-            alt="Kept and dropped share of each class, the least kept first",
-        )
 
-# --- both sides of the line -----------------------------------------------------------------------------------------
-for column, name, order, bounds, colour in zip(
-    st.columns(2, gap="large"),
-    ("Dropped", "Kept"),
-    ("highest", "lowest"),
-    ((float("-inf"), line.score), (line.score, float("inf"))),
-    (colours.dropped, colours.kept),
-    strict=True,
-):
-    with column:
-        side = "just below" if name == "Dropped" else "just above"
-        st.markdown(f"**{name}**, {side} the line")
-        page = gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES)
-        gallery.show(
-            chosen,
-            page.rows,
-            colours,
-            key=f"side {name}",
-            name=f"{name} samples {side} the line",
-            edge=[colour],
-            tile=92,
-            empty=f"Nothing is {name.lower()}.",
-        )
-        ends = {"high" if name == "Dropped" else "low": repr(line.score), "order": order}
-        st.page_link(
-            "pages/explore.py",
-            label=f"All that is {name.lower()}, in Explore",
-            icon=":material/grid_view:",
-            query_params=chosen.address | ends,
-        )
+
+def side(line: Line, name: str) -> None:
+    """The samples nearest to the line that are dropped, or kept."""
+    dropped = name == "Dropped"
+    order, bounds = ("highest", (-math.inf, line.score)) if dropped else ("lowest", (line.score, math.inf))
+    where = f"just {'below' if dropped else 'above'} the line"
+    st.markdown(f"**{name}**, {where}")
+    gallery.show(
+        chosen,
+        gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES).rows,
+        colours,
+        key=f"side {name}",
+        name=f"{name} samples {where}",
+        edge=[colours.dropped if dropped else colours.kept],
+        tile=92,
+        empty=f"Nothing is {name.lower()}.",
+    )
+    ends = {"high" if dropped else "low": repr(line.score), "order": order}
+    st.page_link(
+        "pages/explore.py",
+        label=f"All that is {name.lower()}, in Explore",
+        icon=":material/grid_view:",
+        query_params=chosen.address | ends,
+    )
+
+
+the_line()
 
 # --- keep it --------------------------------------------------------------------------------------------------------
 st.subheader("Named filters", anchor=False)
@@ -235,4 +255,3 @@ for one in found[:SHOWN]:
     saved(one)
 if len(found) > SHOWN:
     st.caption(f"The newest {SHOWN} of {len(found)}.")
-state.leave("threshold", chosen.address | {"keep": line.kept})

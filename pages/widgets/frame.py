@@ -197,6 +197,17 @@ def sentences() -> Iterator[None]:
         st.error(text.markdown(_said_of(error), 600), icon=":material/error:")
 
 
+def part(draw: Callable[[], None]) -> Callable[[], None]:
+    """A part of a page that its own widgets draw anew alone: a drag waits for that, not for the whole page."""
+
+    @st.fragment
+    def drawn() -> None:
+        with sentences():
+            draw()
+
+    return drawn
+
+
 def _said_of(error: Exception) -> str:
     """The sentence of an error; what nobody foresaw goes to the server's log in full."""
     if isinstance(error, MimicError):

@@ -136,7 +136,7 @@ def leave(page: str, values: Mapping[str, Any]) -> None:
     if not st.session_state[_FRESH] and written != _address():
         st.query_params.from_dict(written)
     st.session_state[_LEFT] = (page, _address())
-    st.session_state[_FRESH] = False
+    st.session_state[_FRESH] = st.session_state[_CHANGED] = False  # a part of a page is drawn anew without `arrive`
 
 
 def written_out(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
