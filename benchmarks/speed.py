@@ -80,7 +80,7 @@ def prepared(case: Case) -> Callable[[], None]:
     push = Pushforward()
 
     def call() -> None:
-        outputs, _ = push(lambda _: outputs_for(case.function, case.start, case.inputs), {}, {})
+        outputs = push.value(lambda _: outputs_for(case.function, case.start, case.inputs), {})
         case.function(widened(outputs), case.labels)
 
     return call

@@ -120,7 +120,8 @@ class Differentiator:
         self._may_fall_back = method == "auto"
         self._steps: dict[int, float] = {}
         self._lines: dict[int, dict[str, Tensor]] = {}
-        self._push = PushInHalves(self._run)
+        own = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        self._push = PushInHalves(self._run, own)
 
     def __call__(self, inputs: Inputs, target: Tensor | None, outputs: bool = True) -> Pass:
         """One pass over a batch.
@@ -180,8 +181,13 @@ class Differentiator:
             outputs = outputs_for(self.loss, self.module, inputs, state)
         return outputs, seen.features(outputs)
 
+    def forward(self, inputs: Inputs, state: Mapping[str, Tensor]) -> Outputs:
+        """What the loss reads at θ but for some of the model's tensors, as in `Pass`."""
+        with evaluating(self.module):
+            return widened(self._push.value(inputs, state)[0])
+
     def _forward(self, inputs: Inputs) -> tuple[Outputs, Tensor | None]:
-        outputs, features = self._run(inputs, {})
+        outputs, features = self._push.value(inputs, {})
         return widened(outputs), _widened(features)
 
     def _head_change(self, i: int, features: Tensor | None) -> Tensor:
@@ -216,7 +222,7 @@ class Differentiator:
 
         def outputs_at(distance: float) -> Outputs:
             moved = {name: point[name] + distance / self.directions[i].norm * direction[name] for name in point}
-            return widened(outputs_for(self.loss, self.module, inputs, moved))
+            return self.forward(inputs, moved)
 
         if i not in self._steps:
             scale = math.sqrt(sum(float(each.cpu().double().square().sum()) for each in point.values()))

@@ -6,17 +6,19 @@ slower. The layers before the first weight that moves run without a change.
 
 A convolution whose output only its BatchNorm reads becomes one convolution with it. Which those are is seen on the
 first pass; from the second on they are folded. Should another call ever read what was folded, the pass is done again
-without.
+without. Tokens that nobody reads are left out in the same way, see `mimic.scores.one_token`.
+
+A pass with nothing to push goes the same way, and is faster than the model called as it is for the same reasons.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 import torch.autograd.forward_ad as fwad
@@ -26,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from mimic.scores import dual_rules
+from mimic.scores import dual_rules, one_token
 
 T = TypeVar("T")
 
@@ -37,12 +39,16 @@ RULES: dict[Callable[..., Any], Callable[..., dual_rules.Dual | None]] = {
     F.scaled_dot_product_attention: dual_rules.attention,
 }
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+# Attention that nothing moves in may take any kernel.
+FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH]
 # What only looks at a tensor's shape: a folded convolution's output has the right one.
 METADATA = {
     Tensor.dim,
     Tensor.size,
+    Tensor.numel,
+    Tensor.__len__,
     Tensor.is_floating_point,
-    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device")),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "requires_grad")),
 }
 
 
@@ -69,94 +75,145 @@ def quiet_torch() -> Iterator[None]:
 class Pushforward:
     """Pushes changes of weights through functions of them, again and again for one model.
 
-    It remembers what the model's layers allow, nothing about weights or inputs.
+    It remembers what the model's layers allow, nothing about the weights' values or inputs.
+
+    Args:
+        own: the model's parameters and buffers by name, for what a function reads beyond the weights that it is given.
     """
 
-    def __init__(self) -> None:
-        self._norms: dict[int, _Norm] = {}  # by the memory of the convolution's weight
-        self._folds = True
-        self._channels_last = True
+    def __init__(self, own: Mapping[str, Tensor] | None = None) -> None:
+        self._own = dict(own or {})
+        self._learnt = _Learnt()
 
     def __call__(
-        self, function: Callable[[dict[str, Tensor]], T], point: Mapping[str, Tensor], tangent: Mapping[str, Tensor]
-    ) -> tuple[T, T]:
-        """function(point), and how fast it changes along the tangent.
+        self,
+        functions: Sequence[Callable[[dict[str, Tensor]], T]],
+        point: Mapping[str, Tensor],
+        tangent: Mapping[str, Tensor],
+    ) -> list[tuple[T, T]]:
+        """Every function(point), and how fast it changes along the tangent.
 
         Args:
-            function: from named weights to tensors, in any nesting.
+            functions: from named weights to tensors, in any nesting: one model on different inputs.
             point: the weights at which.
-            tangent: name → direction, for all of them; shapes and dtypes as in `point`.
+            tangent: name → direction, for those that move; shapes and dtypes as in `point`.
 
         Returns:
-            Value and change, both as the function returns them; the change of a tensor that does not move is zero.
+            Value and change, both as each function returns them; the change of a tensor that does not move is zero.
 
         Raises:
             NotImplementedError, RuntimeError: an operation of the function has no forward mode.
         """
         with forward_mode(), torch.no_grad(), fwad.dual_level():
-            duals = {name: dual_rules.join((_usable(point[name]), _usable(tangent[name]))) for name in point}
-            result = self._try(function, duals)
-            return tree_map(_value, result), tree_map(_change, result)
+            duals = {
+                name: dual_rules.join((_usable(each), _usable(tangent[name])) if name in tangent else (each, None))
+                for name, each in point.items()
+            }
+            folded: _Folded = {}
+            results = [self._try(function, duals, folded) for function in functions]
+            return [(tree_map(_value, result), tree_map(_change, result)) for result in results]
 
-    def _try(self, function: Callable[[dict[str, Tensor]], T], duals: dict[str, Tensor]) -> T:
-        mode = _DualMode(self._norms if self._folds else {}, duals, self._channels_last)
+    def value(self, function: Callable[[dict[str, Tensor]], T], point: Mapping[str, Tensor]) -> T:
+        """function(point) with nothing to push, by the same kernels."""
+        with forward_mode(), torch.no_grad():
+            return self._try(function, dict(point), {})
+
+    def _try(self, function: Callable[[dict[str, Tensor]], T], weights: dict[str, Tensor], folded: _Folded) -> T:
+        mode = _Mode(self._learnt, self._own, weights, folded)
         try:
             with mode:
-                result = function(duals)
+                result = function(weights)
             mode.refuse(tree_iter(result))
         except _FoldedWasRead:
-            self._folds = False
+            self._learnt.folds = False
+        except one_token.WasRead:
+            self._learnt.one_token = {}
         except RuntimeError as error:
-            if not self._channels_last or "view size is not compatible" not in str(error):
+            if not self._learnt.channels_last or "view size is not compatible" not in str(error):
                 raise
-            self._channels_last = False
+            self._learnt.channels_last = False
         else:
-            self._norms |= mode.found
+            mode.learn()
             return result
-        return self._try(function, duals)
+        return self._try(function, weights, folded)
+
+
+@dataclass
+class _Learnt:
+    """What earlier passes found out about a model.
+
+    Attributes:
+        norms: convolution's place in the pass → the normalisation that alone reads its output.
+        folds: whether those may be folded.
+        one_token: attention's place in the pass → the only row of it that is read; None before the first pass.
+        channels_last: whether convolutions may change their output's layout in memory.
+    """
+
+    norms: dict[int, _Norm] = field(default_factory=dict)
+    folds: bool = True
+    one_token: dict[int, int] | None = None
+    channels_last: bool = True
 
 
 @dataclass(frozen=True)
 class _Norm:
-    """A BatchNorm by running statistics, as it was called behind a convolution."""
+    """A BatchNorm by running statistics, as it was called behind a convolution: the names of its tensors, and eps.
 
-    mean: Tensor
-    variance: Tensor
-    weight: Tensor | None
-    bias: Tensor | None
+    A tensor that is neither the model's own nor among a pass's weights has no name, and stands for itself.
+    """
+
+    tensors: tuple[str | Tensor | None, ...]  # mean, variance, weight, bias
     eps: float
+
+
+# convolution's place → weight and bias of it and its normalisation as one, for all passes at the same weights
+_Folded: TypeAlias = dict[int, tuple[Tensor, Tensor]]
 
 
 class _FoldedWasRead(Exception):
     """Something other than its normalisation read the output of a convolution that was folded with it."""
 
 
-class _DualMode(TorchFunctionMode):
+class _Mode(TorchFunctionMode):
     """Takes calls by our rules; one object a pass.
 
     Args:
-        norms: the normalisations to fold, by the memory of the weight of the convolution before them.
-        duals: the weights of this pass.
-        channels_last: whether convolutions may change their output's layout in memory.
+        learnt: what earlier passes found out.
+        own: the model's own tensors.
+        weights: those of this pass, by name.
+        folded: what other passes at the same weights have folded; more is put there.
     """
 
-    def __init__(self, norms: Mapping[int, _Norm], duals: Mapping[str, Tensor], channels_last: bool) -> None:
+    def __init__(
+        self, learnt: _Learnt, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], folded: _Folded
+    ) -> None:
         super().__init__()
-        self.norms = norms
-        self.found: dict[int, _Norm] = {}
-        self._channels_last = channels_last
-        self._weights = {each.data_ptr(): each for each in duals.values()}
-        self._convolved: tuple[Tensor, int] | None = None  # the last convolution's output, and its weight's memory
+        self._learnt = learnt
+        self._known = {**own, **weights}
+        self._names = {each.data_ptr(): name for each_of in (own, weights) for name, each in each_of.items()}
+        self._together = folded
+        self._norms: dict[int, _Norm] = {}
+        self._tokens = one_token.OneToken(learnt.one_token or {}, learning=learnt.one_token is None)
+        self._count = 0  # of convolutions
+        self._convolved: tuple[Tensor, int] | None = None  # the last one's output, and its place
         self._folded: dict[int, tuple[Tensor, _Norm]] = {}  # outputs that wait for their normalisation, by identity
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        call = partial(self._call, func)
+        if func is F.scaled_dot_product_attention:
+            return self._tokens.attention(call, args, kwargs)
+        if self._tokens.follows and func not in METADATA:
+            return self._tokens.step(func, call, args, kwargs)
+        return call(args, kwargs)
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if self._folded and func not in METADATA:
-            self.refuse(tree_iter((args, kwargs)))
+            self._refuse_folded(tree_iter((args, kwargs)))
         if func in CONVOLUTIONS:
             return self._convolution(func, *args, **kwargs)
         if func is F.multi_head_attention_forward:
@@ -166,10 +223,26 @@ class _DualMode(TorchFunctionMode):
                 return attended
         rule = RULES.get(func)
         result = rule(*args, **kwargs) if rule else None
-        return func(*args, **kwargs) if result is None else dual_rules.join(result)
+        if result is not None:
+            return dual_rules.join(result)
+        if func is F.scaled_dot_product_attention and not dual_rules.moves(*args, *kwargs.values()):
+            with sdpa_kernel(FUSED):
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
 
     def refuse(self, tensors: Iterable[Any]) -> None:
-        """Stops the pass if one of the tensors is no output of the model's own, because it was folded."""
+        """Stops the pass if one of the tensors is not what the model alone would have made there."""
+        tensors = list(tensors)
+        self._tokens.refuse(tensors)
+        self._refuse_folded(tensors)
+
+    def learn(self) -> None:
+        """Keeps what this pass found out, which went through."""
+        self._learnt.norms |= self._norms
+        if self._learnt.one_token is None:
+            self._learnt.one_token = self._tokens.found()
+
+    def _refuse_folded(self, tensors: Iterable[Any]) -> None:
         if self._folded and any(id(each) in self._folded for each in tensors):
             raise _FoldedWasRead
 
@@ -182,28 +255,34 @@ class _DualMode(TorchFunctionMode):
         *how: Any,
         **named: Any,
     ) -> Tensor:
-        memory = weight.data_ptr()
-        norm = self.norms.get(memory)
+        place, self._count = self._count, self._count + 1
+        norm = self._learnt.norms.get(place) if self._learnt.folds else None
         if norm is not None:
-            weight, bias = self._fold(weight, bias, norm)
+            if place not in self._together:
+                self._together[place] = self._fold(weight, bias, norm)
+            weight, bias = self._together[place]
+        last = self._learnt.channels_last
         output = dual_rules.join(
-            dual_rules.convolution(partial(func, **named), input, weight, bias, *how, channels_last=self._channels_last)
+            dual_rules.convolution(partial(func, **named), input, weight, bias, *how, channels_last=last)
         )
         if norm is not None:
             self._folded[id(output)] = (output, norm)
         else:
-            self._convolved = (output, memory)
+            self._convolved = (output, place)
         return output
 
     def _fold(self, weight: Tensor, bias: Tensor | None, norm: _Norm) -> tuple[Tensor, Tensor]:
         """Weight s W and bias s (b − μ) + β, with s = γ / √(σ² + ε), of the two layers as one."""
-        gamma, beta = (
-            each if each is None else self._weights.get(each.data_ptr(), each) for each in (norm.weight, norm.bias)
-        )
-        scale = torch.rsqrt(norm.variance + norm.eps)
+        mean, variance, gamma, beta = self._tensors(norm)
+        assert mean is not None
+        assert variance is not None
+        scale = torch.rsqrt(variance + norm.eps)
         scale = scale if gamma is None else scale * gamma
-        shift = (-norm.mean if bias is None else bias - norm.mean) * scale
+        shift = (-mean if bias is None else bias - mean) * scale
         return weight * scale.view(-1, *[1] * (weight.ndim - 1)), shift if beta is None else shift + beta
+
+    def _tensors(self, norm: _Norm) -> tuple[Tensor | None, ...]:
+        return tuple(self._known[each] if isinstance(each, str) else each for each in norm.tensors)
 
     def _batch_norm(
         self,
@@ -216,14 +295,22 @@ class _DualMode(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        waiting = self._folded.pop(id(input), None)
-        if waiting is not None and waiting[1].mean is mean:
+        given = (mean, variance, weight, bias)
+        if (waiting := self._folded.pop(id(input), None)) is not None:
+            folded = zip(self._tensors(waiting[1]), given, strict=True)
+            if training or eps != waiting[1].eps or any(_memory(a) != _memory(b) for a, b in folded):
+                raise _FoldedWasRead
             return input
         if training or mean is None or variance is None:
             return F.batch_norm(input, mean, variance, weight, bias, training, momentum, eps)
         if self._convolved is not None and self._convolved[0] is input:
-            self.found[self._convolved[1]] = _Norm(mean, variance, _value(weight), _value(bias), eps)
+            names = tuple(each if each is None else self._names.get(each.data_ptr(), _value(each)) for each in given)
+            self._norms[self._convolved[1]] = _Norm(names, eps)
         return dual_rules.join(dual_rules.batch_norm(input, mean, variance, weight, bias, eps))
+
+
+def _memory(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _usable(tensor: Tensor) -> Tensor:

@@ -30,11 +30,12 @@ class PushInHalves:
 
     Args:
         run: the model.
+        own: its parameters and buffers, see `Pushforward`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, own: Mapping[str, Tensor] | None = None) -> None:
         self._run = run
-        self._push = Pushforward()
+        self._push = Pushforward(own)
         self._separate: bool | None = None  # whether samples are known not to depend on one another
 
     def __call__(
@@ -48,10 +49,14 @@ class PushInHalves:
             self._separate = _same(pushed[0], self._run(inputs, {})[0])
         return pushed if self._separate else self(inputs, point, tangent)
 
+    def value(self, inputs: Inputs, state: Mapping[str, Tensor]) -> tuple[Outputs, Tensor | None]:
+        """Outputs and the head's input for a batch as a whole, with nothing to push."""
+        return self._push.value(partial(self._run, inputs), state)
+
     def _pushed(
         self, pieces: Sequence[Inputs], point: Mapping[str, Tensor], tangent: Mapping[str, Tensor]
     ) -> tuple[Outputs, Outputs, Tensor | None]:
-        passes = [self._push(partial(self._run, piece), point, tangent) for piece in pieces]
+        passes = self._push([partial(self._run, piece) for piece in pieces], point, tangent)
         features = [value[1] for value, _ in passes]
         known = [each for each in features if each is not None]
         return (

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimic.losses import Loss
-from mimic.models.calling import Inputs, evaluating
+from mimic.models.calling import Inputs
 from mimic.models.direction import Direction
-from mimic.scores.differentiate import Differentiator, Method, Pushed, outputs_for, why_not_through, widened
+from mimic.scores.differentiate import Differentiator, Method, Pushed, why_not_through
 
 
 class Passes:
@@ -54,7 +54,7 @@ class Passes:
             if name in state and not torch.equal(state[name].to(own[name].device, own[name].dtype), own[name])
         }
         self.replaced = frozenset(self.reference)
-        self.dtype, self.loss = dtype, loss
+        self.dtype = dtype
         self.differentiate = Differentiator(self.module, directions, loss, method, head)
         through = head is not None and not why_not_through(start, head)
         self.head = head if through else None
@@ -113,9 +113,7 @@ class BatchPasses:
                 self._known[names] = self._through_head(cast(str, head), self.features, names)
             else:
                 state = {name: self._passes.reference[name] for name in names}
-                with evaluating(self._passes.module):
-                    outputs = outputs_for(self._passes.loss, self._passes.module, self._inputs, state)
-                    self._known[names] = widened(outputs)
+                self._known[names] = self._passes.differentiate.forward(self._inputs, state)
         return self._known[names]
 
     def _through_head(self, head: str, features: Tensor, names: frozenset[str]) -> Tensor:
