@@ -29,6 +29,6 @@ page = st.navigation(
     ],
     position="hidden",
 )
-st.session_state["through app.py"] = True
 with frame.sentences():
+    st.session_state["through app.py"] = True  # set only for who may look: without it no page shows anything
     page.run()

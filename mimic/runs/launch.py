@@ -61,9 +61,16 @@ def free_port(first: int = PORT) -> int:
 
 
 def app_command(port: int) -> list[str]:
-    """What starts the app's server on a port."""
+    """What starts the app's server on a port.
+
+    Streamlit looks for secrets at home and in the folder where it runs, which is the app's own: those of the folder
+    where the command is given are named to it, and settings come from its environment variables (STREAMLIT_…).
+    """
     options = {"server.address": HOST, "server.port": str(port), "server.headless": "true"}
     flags = [f"--{name}={value}" for name, value in options.items()]
+    places = [folder / ".streamlit" / "secrets.toml" for folder in (Path.home(), Path.cwd())]
+    if places[1].is_file():
+        flags += [f"--secrets.files={place}" for place in places if place.is_file()]
     return [sys.executable, "-m", "streamlit", "run", str(app_file()), *flags]
 
 

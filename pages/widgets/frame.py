@@ -24,7 +24,7 @@ from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.decided import decided_scores
 from mimic.workspace.queries.threshold import line_keeping
-from pages.widgets import state
+from pages.widgets import signin, state
 from pages.widgets.runs import short_names
 
 UNFORESEEN = "Something went wrong that mimic did not foresee."
@@ -78,6 +78,7 @@ def menu(page: str, carried: dict[str, str]) -> None:
         st.space("small")
         for title, file in PAGES.items():
             st.page_link(f"pages/{file}.py", label=title, query_params=carried)
+        signin.sign_out()
 
 
 def choose(page: str, title: str, *, by_filter: bool = False) -> Chosen:
@@ -190,7 +191,11 @@ def rule_words(name: str, rule: Rule) -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Around what is drawn, and around a fragment's body, which app.py cannot see: an error becomes a sentence."""
+    """Around what is drawn, and around a fragment's body, which app.py cannot see: an error becomes a sentence.
+
+    Whoever may not look gets no further than this.
+    """
+    signin.admit()
     try:
         yield
     except Exception as error:
@@ -218,11 +223,12 @@ def _said_of(error: Exception) -> str:
 
 
 def on_change(act: Callable[[], None]) -> Callable[[], None]:
-    """A callback whose mistakes become a sentence on the next page run."""
+    """A callback whose mistakes become a sentence on the next page run; it does nothing for who may not look."""
 
     def guarded() -> None:
         try:
-            act()
+            if signin.admitted():
+                act()
         except Exception as error:
             st.toast(text.markdown(_said_of(error), 600), icon=":material/error:")
 

@@ -23,7 +23,7 @@ from mimic.workspace.decisions import Action, Decisions, Subject
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.review import Candidate
 from mimic.workspace.thumbs import thumbnail
-from pages.widgets import state
+from pages.widgets import signin, state
 from pages.widgets.frame import Chosen, on_change
 
 GUARD = 0.15
@@ -54,7 +54,10 @@ class Desk:
 
 
 def person() -> str:
-    """The field with the person's name; by default the account's."""
+    """The field with the person's name: the address of who is signed in; else as typed, by default the account's."""
+    if signed_in := signin.address():
+        st.text_input("Who decides", value=signed_in, disabled=True, width=170)
+        return signed_in  # never what the browser says that the field holds
     if state.key("who") not in st.session_state:
         st.session_state[state.key("who")] = getpass.getuser()
     return str(st.text_input("Who decides", key=state.key("who"), width=170, max_chars=80)).strip() or "somebody"
