@@ -7,6 +7,7 @@ of its blocks carries a checksum, so a damaged file is an error when it is read,
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import json
@@ -32,6 +33,7 @@ MEMORY = "1GB"  # of DuckDB while it builds a file; beyond it, it works on the d
 _HOST = re.sub(r"\W", "_", socket.gethostname())[:40]
 _COUNT = itertools.count()
 _LEFT = re.compile(r"\.(\w+)-(\d+)-\d+\.tmp(\.\w+)?")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _UNWRITTEN = re.compile(r"No space left|File too large|(Could|Can) ?not (write|sync|truncate|create)")
 _DAY = 86_400.0  # seconds after which what another machine has left is nobody's
 
@@ -74,14 +76,30 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file; it takes its name when the block ends without an error, and is removed otherwise."""
-    temporary = temporary_name(path)
+    """Where to write a file; it takes its name when the block ends without an error, and is removed otherwise.
+
+    Raises:
+        MimicError: no room to write it, or no permission.
+    """
+    with needing_room(path):
+        temporary = temporary_name(path)
+        try:
+            yield temporary
+            finish(temporary, path)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+@contextmanager
+def needing_room(path: Path) -> Iterator[None]:
+    """Around writing a file or folder: a full or read-only disk is said in a sentence."""
     try:
-        yield temporary
-        finish(temporary, path)
-    except BaseException:
-        remove(temporary)
-        raise
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise MimicError(_unwritten(path, os.strerror(error.errno))) from error
 
 
 def temporary_name(path: Path) -> Path:
@@ -134,11 +152,13 @@ def building(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             with duckdb.connect(temporary, config=config) as connection:
                 connection.execute("SET enable_progress_bar = false")  # it goes to standard output
                 yield connection
-        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-            if _is_damage(error):
+                connection.execute("CHECKPOINT")  # closing does it too, but says nothing where there is no room for it
+        except duckdb.Error as error:
+            # memory that would have gone to the disk
+            if not _UNWRITTEN.search(str(error)) and not isinstance(error, duckdb.OutOfMemoryException):
                 raise
-            why = "no space left" if "No space left" in str(error) else _short(error)
-            raise MimicError(f"cannot write {path} ({why}): make room, then run the same command") from error
+            full = "No space left" in str(error)
+            raise MimicError(_unwritten(path, os.strerror(errno.ENOSPC) if full else _short(error))) from error
 
 
 @contextmanager
@@ -200,6 +220,10 @@ def _is_damage(error: duckdb.Error) -> bool:
     """Whether a finished file could not be read as it was written."""
     unreadable = isinstance(error, duckdb.IOException | duckdb.SerializationException)
     return "Corrupt" in str(error) or (unreadable and not _UNWRITTEN.search(str(error)))
+
+
+def _unwritten(path: Path, why: str) -> str:
+    return f"cannot write {path} ({why}): make room or permit it, then run the same command"
 
 
 def _short(error: Exception) -> str:

@@ -30,6 +30,7 @@ from mimic.data import Shard
 from mimic.errors import MimicError
 from mimic.workspace.files import building, is_sound, naming_damage, quoted, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace
+from mimic.workspace.queries.connection import drawn
 from mimic.workspace.sealed import DamagedFile, read_sealed, write_sealed
 
 MakeTables = Callable[[duckdb.DuckDBPyConnection, Run], None]
@@ -39,6 +40,7 @@ RANKS = (1, 2, 3)
 
 _SCORES_FILE = "scores.duckdb"
 _TAIL = 0.001  # bins are spaced between these quantiles, or one outlier would squeeze everything into a single bin
+_DRAWN = 2_000_000  # rows that the quantiles are of, where there are more
 _ROWS = 500_000
 _SECONDS = b"seconds"
 
@@ -169,15 +171,15 @@ def score_tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         f"CREATE TABLE scores AS SELECT sample, {signals} FROM parts ORDER BY {quoted(run.main)} NULLS LAST, sample"
     )
     outputs = run.facts["outputs"]
-    codes = pa.array(range(len(outputs)), pa.int32())
-    connection.register("outputs", pa.table({"code": codes, "name": pa.array(outputs, pa.string())}))
-    columns = "{0}::INTEGER AS rank, prediction_{0} AS code, prediction_logprob_{0} AS logprob"
-    ranks = " UNION ALL ".join(f"SELECT sample, {columns.format(rank)} FROM parts" for rank in RANKS)
+    columns = ", ".join(f"prediction_{rank}" for rank in RANKS)
+    logprobs = ", ".join(f"prediction_logprob_{rank}" for rank in RANKS)
+    # The parts have the samples' order, so nothing is to be sorted: three rows a sample are the largest table.
+    connection.execute("SET VARIABLE outputs = ?", [outputs])
     connection.execute(
-        "CREATE TABLE predictions AS SELECT p.sample, p.rank, o.name AS label, p.logprob"
-        f" FROM ({ranks}) p JOIN outputs o USING (code) ORDER BY p.sample, p.rank"
+        "CREATE TABLE predictions AS SELECT sample, rank, getvariable('outputs')[code + 1] AS label, logprob"
+        f" FROM (SELECT sample, unnest({list(RANKS)}) AS rank, unnest([{columns}]) AS code,"
+        f" unnest([{logprobs}]) AS logprob FROM parts) WHERE code IS NOT NULL"
     )
-    connection.unregister("outputs")
     connection.execute(
         "CREATE TABLE failures AS SELECT p.sample, s.id, s.path, p.reason"
         " FROM parts p JOIN data.samples s USING (sample) WHERE p.reason IS NOT NULL ORDER BY p.sample"
@@ -190,16 +192,17 @@ def _bins(connection: duckdb.DuckDBPyConnection, signals: Sequence[str]) -> None
         " (signal VARCHAR, bin INTEGER, low DOUBLE, high DOUBLE, label INTEGER, n BIGINT, below BIGINT)"
     )
     classes = connection.execute("SELECT coalesce(max(label_code), -1) + 1 FROM data.samples").fetchall()[0][0]
-    for signal in signals:
-        edges = _edges(connection, signal)
-        if edges is None:
-            continue
-        # The last column counts samples without a label.
-        counts = np.zeros((max(len(edges) - 1, 1), classes + 1), dtype=np.int64)
-        for values, labels in _columns(connection, signal):
-            cells = bin_of(edges, values) * (classes + 1) + np.where(labels < 0, classes, labels)
-            counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
-        connection.register("counted", _bins_table(signal, edges, counts))
+    edges = {signal: found for signal in signals if (found := _edges(connection, signal)) is not None}
+    # The last column counts samples without a label.
+    counts = {signal: np.zeros((max(len(edges[signal]) - 1, 1), classes + 1), np.int64) for signal in edges}
+    for labels, columns in _columns(connection, list(edges)):
+        for signal, values in columns.items():
+            known = ~np.isnan(values)
+            codes = np.where(labels[known] < 0, classes, labels[known])
+            cells = bin_of(edges[signal], values[known]) * (classes + 1) + codes
+            counts[signal] += np.bincount(cells, minlength=counts[signal].size).reshape(counts[signal].shape)
+    for signal in edges:
+        connection.register("counted", _bins_table(signal, edges[signal], counts[signal]))
         connection.execute("INSERT INTO bins SELECT * FROM counted")
         connection.unregister("counted")
 
@@ -207,15 +210,18 @@ def _bins(connection: duckdb.DuckDBPyConnection, signals: Sequence[str]) -> None
 def _edges(connection: duckdb.DuckDBPyConnection, signal: str) -> NDArray[np.float64] | None:
     """Bin edges, at most `BINS` + 1 of them; None where no sample has the signal; one edge where all are equal."""
     name = quoted(signal)
-    quantiles = f"quantile_cont({name}, {_TAIL}), quantile_cont({name}, {1 - _TAIL})"
-    least, low, high, most = connection.execute(f"SELECT min({name}), {quantiles}, max({name}) FROM scores").fetchall()[
-        0
-    ]
+    least, most, count = connection.execute(f"SELECT min({name}), max({name}), count(*) FROM scores").fetchall()[0]
     if least is None:
         return None
     if least == most:
         return np.array([least], dtype=np.float64)
-    if low == high:
+    # Of more rows than this a draw, always the same: quantiles hold every value in memory, and here they only space
+    # the bins, which hold every sample whatever their edges are.
+    low, high = connection.execute(
+        f"SELECT quantile_cont({name}, {_TAIL}), quantile_cont({name}, {1 - _TAIL})"
+        f" FROM scores WHERE {drawn('sample', min(_DRAWN / count, 1))}"
+    ).fetchall()[0]
+    if low is None or low == high:
         low, high = least, most
     edges = np.unique(np.linspace(low, high, BINS + 1, dtype=np.float64))
     edges[0], edges[-1] = least, most
@@ -229,16 +235,16 @@ def bin_of(edges: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[n
 
 
 def _columns(
-    connection: duckdb.DuckDBPyConnection, signal: str
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
-    """A signal's values with their label codes, in pieces; samples without the signal are left out."""
-    name = quoted(signal)
+    connection: duckdb.DuckDBPyConnection, signals: Sequence[str]
+) -> Iterator[tuple[NDArray[np.int32], dict[str, NDArray[np.float32]]]]:
+    """Label codes (−1: none) and the signals' values (NaN: not scored) of all samples, in pieces."""
     reader = connection.sql(
-        f"SELECT c.{name} AS value, coalesce(s.label_code, -1) AS label"
-        f" FROM scores c JOIN data.samples s USING (sample) WHERE c.{name} IS NOT NULL"
+        f"SELECT coalesce(s.label_code, -1) AS label, {', '.join(f'c.{quoted(signal)}' for signal in signals)}"
+        " FROM scores c JOIN data.samples s USING (sample)"
     ).to_arrow_reader(_ROWS)
     for batch in reader:
-        yield batch.column("value").to_numpy(zero_copy_only=False), batch.column("label").to_numpy(zero_copy_only=False)
+        label, *values = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+        yield label, dict(zip(signals, values, strict=True))
 
 
 def _bins_table(signal: str, edges: NDArray[np.float64], counts: NDArray[np.int64]) -> pa.Table:

@@ -224,7 +224,7 @@ def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Wor
             resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, free[1]))
 
     try:
-        with pytest.raises(MimicError, match=r"cannot write to .* run the same command"):
+        with pytest.raises(MimicError, match=r"cannot write .*File too large.* run the same command"):
             score(workspace, digits.config(), on_progress=narrow)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, free)

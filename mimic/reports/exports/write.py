@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
 from mimic.reports.exports.registry import FORMATS
 from mimic.reports.exports.selection import Selection
-from mimic.workspace.files import finish, make_folder, read_json, temporary_name, write_json
+from mimic.workspace.files import make_folder, needing_room, read_json, remove, replacing, temporary_name, write_json
 from mimic.workspace.filters import NamedFilter
 from mimic.workspace.queries.dense import Dense
 
@@ -81,36 +80,27 @@ def rule_bytes(saved: NamedFilter) -> bytes:
 
 
 def _file(job: Job, path: Path) -> str:
-    temporary = temporary_name(path)
-    try:
+    with replacing(path) as temporary:
         FORMATS[job.facts["format"]].write(job, temporary)
         digest = _sha256(temporary)
         _describe(job, path, digest)
-        finish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return digest
 
 
 def _folder(job: Job, path: Path) -> str:
-    # `.NAME.tmp` is what a killed export of the same name left behind, if anything.
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        FORMATS[job.facts["format"]].write(job, temporary)
-        digest = _tree_sha256(temporary)
-        _describe(job, path, digest)
-        if path.exists():
-            replaced = path.with_name(f".{path.name}.old")
-            shutil.rmtree(replaced, ignore_errors=True)
-            path.rename(replaced)
+    with needing_room(path):
+        temporary, replaced = temporary_name(path), temporary_name(path)
+        temporary.mkdir()
+        try:
+            FORMATS[job.facts["format"]].write(job, temporary)
+            digest = _tree_sha256(temporary)
+            _describe(job, path, digest)
+            if path.exists():
+                path.rename(replaced)
             temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            remove(temporary)
+            remove(replaced)
     return digest
 
 
