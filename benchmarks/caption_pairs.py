@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 
 from benchmarks.backbone import features
@@ -27,9 +28,11 @@ from mimic.sources.open import open_source
 from sample_data.make_captions import JUDGED, JUNK_KINDS, TEST, Pair, draw, junk_caption
 
 COMPONENTS = 128  # of each side's features
-LEAST = JUDGED + TEST + 200
+LEAST = 340  # pairs: half of them are judged, a tenth tested on, and the reference's need as many as components
 _PIXELS = 128
 _SIDE = 64
+_PLAIN, _HASHED = 16, 256
+_NOTHING = 1e-3  # of the largest component's size
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,21 @@ class Embedder:
         return np.stack([known[each] for each in captions])
 
 
+class Plain:
+    """Pixels and letters for features, where the backbones' packages are not at hand: weak, and worked out at once."""
+
+    def images(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """(N, 768): 16 × 16 pixels, 0 … 1."""
+        small = [np.asarray(pair.image.convert("RGB").resize((_PLAIN, _PLAIN)), np.float32) for pair in pairs]
+        return np.stack(small).reshape(len(pairs), -1) / 255
+
+    def texts(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """(N, 512) of unit length: counts of words and of three letters in a row, hashed."""
+        words = HashingVectorizer(n_features=_HASHED, alternate_sign=True).transform(captions)
+        letters = HashingVectorizer(n_features=_HASHED, analyzer="char_wb", ngram_range=(3, 3)).transform(captions)
+        return np.hstack([words.toarray(), letters.toarray()]).astype(np.float32)
+
+
 def embed_texts(captions: Sequence[str], packages: Path | None = None) -> NDArray[np.float32]:
     """all-MiniLM-L6-v2: the mean of the last layer over a caption's tokens, of unit length; (N, 384)."""
     if packages is not None:
@@ -116,13 +134,19 @@ def components(fitted_on: NDArray[np.float32], count: int = COMPONENTS) -> tuple
     """
     mean, scale = fitted_on.mean(0), fitted_on.std(0) + 1e-6
     _, sizes, axes = np.linalg.svd((fitted_on - mean) / scale, full_matrices=False)
+    sizes = np.maximum(sizes, _NOTHING * sizes[0])  # features of less rank have no more to be damped
     damped = axes[:count].T / np.sqrt(sizes[:count] / np.sqrt(len(fitted_on)))
     rows = ((fitted_on - mean) / scale) @ damped
     damped /= np.sqrt(np.square(rows).sum(1).mean())
     return torch.from_numpy(mean), torch.from_numpy((damped / scale[:, None]).astype(np.float32))
 
 
-def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0.2, kin: int = 0) -> Sides:
+def judged_of(pairs: int) -> int:
+    """How many of so many pairs are judged."""
+    return min(JUDGED, pairs // 2)
+
+
+def sides(pairs: Sequence[Pair], embedder: Embedder | Plain, seed: int, wrong: float = 0.2, kin: int = 0) -> Sides:
     """A draw: families for judging, testing and a reference; a share of the judged captions spoilt.
 
     Args:
@@ -132,7 +156,7 @@ def sides(pairs: Sequence[Pair], embedder: Embedder, seed: int, wrong: float = 0
         wrong: share of the judged captions that become wrong, half of them swapped.
         kin: how many of the judged pairs are held out instead, unspoilt.
     """
-    drawn = draw(pairs, seed)
+    drawn = draw(pairs, seed, judged_of(len(pairs)), min(TEST, len(pairs) // 10))
     order = np.random.default_rng([seed, 2]).permutation(drawn.judged) if kin else drawn.judged
     judged = np.sort(order[kin:])
     places = {"judged": judged, "kin": order[:kin], "test": drawn.test, "reference": drawn.reference}

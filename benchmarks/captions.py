@@ -2,12 +2,14 @@
 
     python -m benchmarks.captions quality  --source emoji-datasource-google-16.0.0.tgz --packages P --cache C
     python -m benchmarks.captions training --source … [--wrong 0.4]
+    python -m benchmarks.captions quality  --folder DIR [--images DIR] [--plain]
     python -m benchmarks.captions cost
 
 Pairs are the Noto emoji (see sample_data/make_captions.py), or with --folder whatever `mimic import` reads captions
-from (a manifest, shards, an imagefolder); there the given captions count as true before some are spoilt here. A
-reference is trained on other, true pairs; families of pictures never stand on two sides. Combinations are fixed rules
-that know no fault. Writes results/captions.csv, results/captions_training.csv, results/captions_cost.csv.
+from (a manifest, shards, an imagefolder, COCO's JSON); there the given captions count as true before some are spoilt
+here. A reference is trained on other, true pairs; families of pictures never stand on two sides. Combinations are fixed
+rules that know no fault. Writes results/captions.csv, results/captions_training.csv, results/captions_cost.csv; of a
+folder the same tables to the cache's folder, and no page.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +27,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from benchmarks.caption_pairs import Embedder, Sides, folder_pairs, sides
-from benchmarks.tables import Section, markdown, write_csv, write_section
+from benchmarks.caption_pairs import Embedder, Plain, Sides, folder_pairs, judged_of, sides
+from benchmarks.tables import ROOT, Section, markdown, write_csv, write_section
 from mimic.filters.aggregate import mean_normal_score
 from mimic.losses import Clip
 from mimic.models.two_tower import TwoTower
@@ -48,7 +50,7 @@ COMBINATIONS = {
     "clip + mimic": ("clip", "mimic"),
 }
 # Sides of a draw that training is measured on.
-KIN = 150
+KIN = 6  # one in so many of the judged pairs is held out instead
 HELD = {"kin": "same families", "test": "other families"}
 Values = NDArray[np.floating]
 
@@ -79,7 +81,7 @@ def signals(drawn: Sides, seed: int) -> dict[str, Values]:
     }
 
 
-def quality(pairs: list[Pair], embedder: Embedder, seeds: list[int], wrong: float) -> pd.DataFrame:
+def quality(pairs: list[Pair], embedder: Embedder | Plain, seeds: list[int], wrong: float) -> pd.DataFrame:
     """AUROC and average precision of every signal, by kind of fault and seed; a kind is compared with good ones."""
     rows = []
     for seed in seeds:
@@ -97,7 +99,8 @@ def quality(pairs: list[Pair], embedder: Embedder, seeds: list[int], wrong: floa
     return pd.DataFrame(rows)
 
 
-def report_quality(table: pd.DataFrame, command: str) -> None:
+def report_quality(table: pd.DataFrame, judged: int) -> Section:
+    """Printed, and as a page's section."""
     mean = table.groupby(["faults", "signal"], sort=False)[["auroc", "average_precision"]].mean()
     wide = mean["auroc"].unstack("faults")[["all", "swapped", "junk"]]
     wide.insert(1, "average precision", mean["average_precision"].xs("all"))
@@ -107,9 +110,9 @@ def report_quality(table: pd.DataFrame, command: str) -> None:
     wide = wide.sort_values("all", ascending=False).reset_index()
     best = wide[wide.signal.isin(COMBINATIONS)].iloc[0]
     faulty = int(table[table.faults == "all"].wrong.iloc[0])
-    body = f"""AUROC of finding the {faulty} faulty captions among 900 judged pairs (columns: all kinds, swapped, junk),
-and average precision, mean over {len(every)} draws of families and faults. The reference is trained on other, true
-pairs. `mimic` is of the scope projections, mean over {DRAWS} draws of batches of {BATCH}. Combinations are means of
+    body = f"""AUROC of finding the {faulty} faulty captions among {judged} judged pairs (columns: all kinds, swapped,
+junk), and average precision, mean over {len(every)} draws of families and faults. The reference is trained on other,
+true pairs. `mimic` is of the scope projections, mean over {DRAWS} draws of batches of {BATCH}. Combinations are means of
 normal scores, without truth. *cut*: by how much 1 − AUROC shrinks against CLIP score alone (`clip`), mean over draws,
 with its standard error.
 
@@ -119,7 +122,8 @@ The best combination, {best.signal}, cuts 1 − AUROC of CLIP score by {best.cut
 that is the neighbours': with CLIP score in the Mimic Score's place the cut is {cut["clip + knn + basic"].mean():.0%}.
 """
     print(wide.round(3).to_string(index=False))
-    print(write_section(Section("captions_quality", "Captions: finding faulty ones", command, body)))
+    command = "python -m benchmarks.captions quality"
+    return Section("captions_quality", "Captions: finding faulty ones", command, body)
 
 
 class Arm:
@@ -168,11 +172,11 @@ def arms(
     yield "true captions only", Arm(start, reference), np.flatnonzero(found["good"])
 
 
-def training(pairs: list[Pair], embedder: Embedder, seeds: list[int], wrong: float, steps: int) -> pd.DataFrame:
+def training(pairs: list[Pair], embedder: Embedder | Plain, seeds: list[int], wrong: float, steps: int) -> pd.DataFrame:
     """Held-out figures of every arm, by seed and step."""
     rows = []
     for seed in seeds:
-        drawn = sides(pairs, embedder, seed, wrong, KIN)
+        drawn = sides(pairs, embedder, seed, wrong, judged_of(len(pairs)) // KIN)
         found = signals(drawn, seed) | {"good": drawn.faults == ""}
         start = start_weights(seed)
         reference = train_towers(start, drawn.images["reference"], drawn.texts["reference"], seed)
@@ -228,7 +232,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return mean.reset_index()
 
 
-def report_training(table: pd.DataFrame, command: str) -> None:
+def report_training(table: pd.DataFrame, judged: int) -> Section:
+    """Printed, and as a page's section."""
     wide = summary(table)
     mine = wide[wide.arm.str.startswith("Grad-Mimic")]
     best = [
@@ -236,8 +241,8 @@ def report_training(table: pd.DataFrame, command: str) -> None:
         f"below uniform, in {row.steps:.0%} of its steps"
         for row in (mine[mine["held out"] == held].nsmallest(1, "loss").iloc[0] for held in HELD.values())
     ]
-    body = f"""A two-tower (two matrices on frozen features) trained from drawn weights on {900 - KIN} pairs of which
-{table.wrong.iloc[0]:.0%} are faulty, batches of {BATCH}, AdamW {RATE}; the reference is the same start trained on
+    body = f"""A two-tower (two matrices on frozen features) trained from drawn weights on {judged - judged // KIN}
+pairs of which {table.wrong.iloc[0]:.0%} are faulty, batches of {BATCH}, AdamW {RATE}; the reference is the same start trained on
 other families' true pairs. Held out: true pairs of other pictures of the families trained on, and of families that
 neither has seen. *loss*: the lowest held-out contrastive loss; *gain*: how much lower than uniform's on the same draw,
 with its standard error over {table.seed.nunique()} draws; recall both ways at that point; *steps*: steps to uniform's
@@ -249,7 +254,8 @@ The best Grad-Mimic arm, picked from this table, {"; ".join(best)}.
 """
     print(wide.round(3).to_string(index=False))
     name = f"captions_training_{round(100 * table.wrong.iloc[0])}"
-    print(write_section(Section(name, "Captions: training on faulty pairs", command, body)))
+    command = f"python -m benchmarks.captions training --wrong {table.wrong.iloc[0]}"
+    return Section(name, "Captions: training on faulty pairs", command, body)
 
 
 def cost(repeats: int, steps: int = 8) -> pd.DataFrame:
@@ -295,43 +301,46 @@ def cost(repeats: int, steps: int = 8) -> pd.DataFrame:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["quality", "training", "cost"])
     parser.add_argument("--source", type=Path, default=Path(PACKAGE), help="the emoji as npm packs them")
     parser.add_argument("--folder", type=Path, help="captioned images of your own, instead of the emoji")
     parser.add_argument("--images", type=Path, help="what their paths are relative to, as in `mimic import --root`")
+    parser.add_argument("--plain", action="store_true", help="pixels and letters for features: no packages needed")
     parser.add_argument("--packages", type=Path, help="where the backbones' packages were installed into")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for features")
     parser.add_argument("--seeds", type=int, default=5, help="draws, or rounds of timing")
     parser.add_argument("--wrong", type=float, default=0.2, help="share of faulty captions")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--threads", type=int, help="of torch")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    command = f"python -m benchmarks.captions {asked.command}"
     if asked.command == "cost":
         table = cost(asked.seeds)
         write_csv("captions_cost", table)
         body = (
             "Processor time of a contrastive Grad-Mimic step by a plain one's, interleaved; six and four layers of 192."
         )
+        command = "python -m benchmarks.captions cost"
         write_section(Section("captions_cost", "Captions: cost of a step", command, f"{body}\n\n{markdown(table)}"))
         print(table.round(3).to_string(index=False))
         return
-    pairs = (
-        folder_pairs(asked.folder, asked.cache / "images", asked.images) if asked.folder else read_pairs(asked.source)
-    )
-    embedder, seeds = Embedder(asked.cache, asked.packages), list(range(100, 100 + asked.seeds))
+    root = asked.cache if asked.folder else ROOT
+    pairs = folder_pairs(asked.folder, root / "images", asked.images) if asked.folder else read_pairs(asked.source)
+    embedder = Plain() if asked.plain else Embedder(asked.cache, asked.packages)
+    seeds, judged = list(range(100, 100 + asked.seeds)), judged_of(len(pairs))
     if asked.command == "quality":
-        table = quality(pairs, embedder, seeds, asked.wrong)
-        write_csv("captions", table)
-        report_quality(table, command)
+        name, table = "captions", quality(pairs, embedder, seeds, asked.wrong)
+        section = report_quality(table, judged)
     else:
-        table = training(pairs, embedder, seeds, asked.wrong, asked.steps)
-        write_csv(f"captions_training_{round(100 * asked.wrong)}", summary(table))
-        report_training(table, f"{command} --wrong {asked.wrong}")
+        curves = training(pairs, embedder, seeds, asked.wrong, asked.steps)
+        name, table = f"captions_training_{round(100 * asked.wrong)}", summary(curves)
+        section = report_training(curves, judged)
+    print(write_csv(name, table, root))
+    if not asked.folder:
+        print(write_section(section))
 
 
 if __name__ == "__main__":

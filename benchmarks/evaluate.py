@@ -23,10 +23,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks import synthetic
-from benchmarks.evaluate_cells import BUDGETS, RATES, SOURCES, Part, parts, retrained, signals, versions
+from benchmarks.evaluate_cells import (
+    BUDGETS,
+    RATES,
+    SAMPLE,
+    SOURCES,
+    Part,
+    parts,
+    retrained,
+    sample_cell,
+    signals,
+    versions,
+)
 from benchmarks.tables import Section, markdown, write_csv, write_section
 from mimic.evaluation import bands
-from mimic.evaluation.advice import Evidence, advise
+from mimic.evaluation.advice import Advice, Evidence, advise
 from mimic.evaluation.quality import fit_quality
 from mimic.evaluation.retraining import curves
 from mimic.evaluation.truth import judge
@@ -46,7 +57,8 @@ DIFFERENT = 0.05
 # --- quality --------------------------------------------------------------------------------------------------------
 def quality(asked: argparse.Namespace) -> None:
     """Estimated against true share of right labels, and pairs of data sets ranked."""
-    rows = [row for name in asked.sources for part in parts(name, asked, asked.splits) for row in estimates(part)]
+    sources = [name for name in asked.sources if name != SAMPLE]
+    rows = [row for name in sources for part in parts(name, asked, asked.splits) for row in estimates(part)]
     table = pd.DataFrame(rows)
     summary = table.groupby(["source", "labels"], sort=False).apply(summarised, include_groups=False).reset_index()
     symmetric = table[table["rate"].notna()]
@@ -128,10 +140,16 @@ def advice(asked: argparse.Namespace) -> None:
     """Whether the advice names what a retraining of everything then shows to be best, or within a standard error."""
     rows = []
     for name in asked.sources:
+        if name == SAMPLE:
+            facts = {"source": SAMPLE, "labels": "symmetric 0.2", "split": 0}
+            rows.append(hit(facts, *sample_cell(asked.cache, BUDGETS)))
+            print(rows[-1], flush=True)
+            continue
         for part in parts(name, asked, asked.splits, JUDGED):
             reference = part.reference
             for version, labels in versions(part, ADVISED).items():
-                rows.append(hit(part, version, *cell(asked.cache, part, version, labels[part.judged], reference)))
+                facts = {"source": name, "labels": version, "split": part.split}
+                rows.append(hit(facts, *cell(asked.cache, part, version, labels[part.judged], reference)))
                 print(f"{name}, split {part.split}, {version}: {rows[-1]}", flush=True)
     table = pd.DataFrame(rows)
     hits = table.groupby("source", sort=False)[["hit", "hit_own"]].agg(["mean", "size"])
@@ -161,8 +179,8 @@ is judged, and dropping right labels that it doubts costs more. Shares of splits
 
 def cell(
     cache: Path, part: Part, version: str, labels: NDArray[np.int64], reference: object
-) -> tuple[pd.DataFrame, NDArray[np.float32], NDArray[np.int64]]:
-    """Curves of all retrainings, the reference's views and the labels, from the cache or worked out."""
+) -> tuple[pd.DataFrame, Advice]:
+    """Curves of all retrainings, from the cache or worked out, and the advice without them."""
     folder = cache / "evaluate"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{part.name}, {part.split}, {version}.parquet"
@@ -170,15 +188,20 @@ def cell(
         table = curves(retrained(part, labels, signals(part, labels, reference)))  # type: ignore[arg-type]
         table.to_parquet(path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
-    return pd.read_parquet(path), part.views(reference, part.judged), labels  # type: ignore[arg-type]
+    table = pd.read_parquet(path)
+    views = part.views(reference, part.judged)  # type: ignore[arg-type]
+    return table, advised(table, views, labels)
 
 
-def hit(
-    part: Part, version: str, table: pd.DataFrame, views: NDArray[np.float32], labels: NDArray[np.int64]
-) -> dict[str, object]:
+def advised(table: pd.DataFrame, views: NDArray[np.float32], labels: NDArray[np.int64]) -> Advice:
+    """The advice on a made-up cell, by what its signals are called and the reference's views alone."""
+    names = sorted(set(table.loc[table["arm"] == "kept", "filter"]))
+    return advise(Evidence(names, fit_quality(views, labels).quality, CHECK))
+
+
+def hit(facts: dict[str, object], table: pd.DataFrame, given: Advice) -> dict[str, object]:
     """The advice against what was best."""
     kept = table[table["arm"].isin(["kept", "everything"])]
-    given = advise(Evidence(sorted(set(kept["filter"]) - {""}), fit_quality(views, labels).quality, CHECK))
     top = kept.iloc[int(kept["accuracy"].argmax())]
     if given.everything:
         chosen = kept[kept["arm"] == "everything"].iloc[0]
@@ -187,8 +210,8 @@ def hit(
         chosen = own.iloc[int((own["budget"] - given.keep).abs().argmin())]
     gap = float(top["accuracy"] - chosen["accuracy"])
     # one standard error of the best, over seeds and test samples; and, stricter, of its lead over everything
-    return {
-        "source": part.name, "labels": version, "split": part.split, "advised": given.signal or "everything",
+    return facts | {
+        "advised": given.signal or "everything",
         "keep": given.keep, "accuracy": chosen["accuracy"], "best_signal": top["filter"] or "everything",
         "best_keep": top["budget"], "best": top["accuracy"], "error": top["error"], "gain_error": top["gain_error"],
         "hit": gap <= top["error"], "hit_own": gap <= max(top["gain_error"], chosen["gain_error"]),
@@ -308,7 +331,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="CIFAR-10: folder of the PNGs")
     parser.add_argument("--labels", type=Path, help="CIFAR-10: the Parquet file of labels")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES))
+    parser.add_argument("--sources", nargs="+", choices=[*SOURCES, SAMPLE], default=[*SOURCES, SAMPLE])
     asked = parser.parse_args()
     asked.better = False  # one backbone, as benchmarks/quality_frozen.py has it by default
     if asked.command in ("quality", "advice"):

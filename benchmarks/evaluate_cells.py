@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +19,27 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from benchmarks.quality_frozen import CLASSES, MISTAKEN, asymmetric, cifar10n, fashion, mimic_last, symmetric
-from mimic.runs.retrain import keeping
+from mimic.evaluation.advice import Advice, advise
+from mimic.evaluation.evidence import evidence_of
+from mimic.evaluation.retraining import curves
+from mimic.runs import demo
+from mimic.runs.further import add_signals
+from mimic.runs.manager import score
+from mimic.runs.retrain import Asked, keeping, retrain
 from mimic.runs.retrain_fits import Bench, Fit, fit_features
 from mimic.scores.ensemble import ensemble
 from mimic.scores.heads import Frozen, Head, heads, out_of_fold, standardised, visit_margins
 from mimic.scores.neighbours import label_agreement, nearest
+from mimic.workspace.layout import Workspace
+from mimic.workspace.queries.connection import Published
 
 RATES = tuple(round(0.05 * step, 2) for step in range(15))  # 0 … 0.7
 BUDGETS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 SEEDS = 4
 SOURCES = ("fashion", "cifar10n", "digits")
+SAMPLE = "sample"
+# What the sample is retrained by, as the other sources are.
+JUDGES = ("ref_logprob", "mimic", "margin", "confident", "knn", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -128,3 +139,18 @@ def retrained(part: Part, labels: NDArray[np.int64], found: dict[str, NDArray[np
             fits.append(Fit("random", "", budget, seed, drawn.astype(np.float32)))
         rows += fit_features(bench, fits)
     return pd.DataFrame(rows)
+
+
+def sample_cell(cache: Path, budgets: tuple[float, ...]) -> tuple[pd.DataFrame, Advice]:
+    """sample_data by the product's own commands: curves of its retraining, and the advice without that or the truth.
+
+    Its reference has learnt other photos. The workspace stays in the cache, so that it goes on where it stopped.
+    """
+    workspace = Workspace(cache / "evaluate" / SAMPLE)
+    dataset = demo.import_sample(workspace)
+    scored = score(workspace, demo.config())
+    run = add_signals(workspace, scored, [name for name in JUDGES if name not in scored.signals])
+    names = tuple(f"{run.id}:{name}" for name in JUDGES)
+    made = retrain(workspace, dataset, Asked(names=names, budgets=budgets, seeds=SEEDS))
+    evidence = evidence_of(workspace, run, Published.of(run, dataset))
+    return curves(made.fits()), advise(replace(evidence, signals=JUDGES, detection=None, best=None))

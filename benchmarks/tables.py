@@ -42,7 +42,7 @@ class Section:
 def write_csv(name: str, table: pd.DataFrame, root: Path = ROOT) -> Path:
     """Writes results/NAME.csv, floats to six significant digits, and returns its path."""
     path = root / "results" / f"{name}.csv"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return path
 

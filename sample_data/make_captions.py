@@ -156,14 +156,14 @@ def families(entries: Sequence[dict[str, Any]]) -> list[int]:
     return [numbers[top(place)] for place in range(len(entries))]
 
 
-def draw(pairs: Sequence[Pair], seed: int = SEED) -> Draw:
+def draw(pairs: Sequence[Pair], seed: int = SEED, judged: int = JUDGED, test: int = TEST) -> Draw:
     """Whole families at random: for judging and for testing, of each so many pictures exactly; the rest for the
     reference, with what is over of the families cut off so, which nobody gets.
     """
     numbers = np.array([pair.family for pair in pairs])
     order = np.random.default_rng(seed).permutation(numbers.max() + 1)
     sides: list[NDArray[np.int64]] = []
-    for wanted in (TEST, JUDGED):
+    for wanted in (test, judged):
         side: list[int] = []
         while len(side) < wanted:
             side += np.flatnonzero(numbers == order[0]).tolist()

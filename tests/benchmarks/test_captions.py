@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from PIL import Image
 
 from benchmarks.caption_pairs import components, spoilt
-from benchmarks.captions import BATCH, batches, summary
+from benchmarks.captions import BATCH, batches, main, summary
 from mimic.models.features import load_features
 from mimic.sources.open import open_source
 from sample_data.make_caption_towers import start_weights, train_towers
 from sample_data.make_captions import Pair
 
+COLOURS = {"red": (200, 20, 20), "green": (10, 180, 40), "blue": (20, 40, 220), "white": (250, 250, 250),
+           "black": (5, 5, 5), "yellow": (240, 220, 10), "pink": (250, 130, 190), "brown": (120, 70, 30)}  # fmt: skip
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "captions"
 
 
@@ -79,3 +82,33 @@ def test_the_reference_is_the_start_trained() -> None:
     assert not torch.equal(trained.visual.proj.weight, start.visual.proj.weight)
     again = train_towers(start, images, images.clone(), epochs=5)
     assert torch.equal(trained.visual.proj.weight, again.visual.proj.weight)
+
+
+def test_any_folder_of_captioned_images(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    told: dict[str, list[dict[str, object]]] = {"images": [], "annotations": []}
+    for i in range(340):
+        colours = rng.choice(list(COLOURS), 2)
+        image = Image.new("RGB", (24, 24), COLOURS[colours[0]])
+        image.paste(COLOURS[colours[1]], (int(rng.integers(12)), 12, 24, 24))
+        image.save(tmp_path / f"images/{i}.png")
+        told["images"].append({"id": i, "file_name": f"{i}.png"})
+        caption = f"a {colours[0]} wall with a {colours[1]} door"
+        told["annotations"].append({"id": i, "image_id": i, "caption": caption})
+    (tmp_path / "captions.json").write_text(json.dumps(told))
+    given = ["--folder", f"{tmp_path}/captions.json", "--images", f"{tmp_path}/images", "--plain", "--seeds", "1"]
+    page = Path(__file__).resolve().parents[2] / "docs/results.md"
+    before = page.read_text()
+    main(["quality", *given, "--cache", f"{tmp_path}/cache"])
+    table = pd.read_csv(tmp_path / "cache/results/captions.csv")
+    every = table[table.faults == "all"].set_index("signal")
+    assert every.wrong.unique() == [34]
+    assert every.auroc["clip"] > 0.7
+    assert every.auroc["mimic + knn + basic"] > every.auroc["clip"]
+    assert set(table.faults) >= {"swapped", "junk", "generic", "symbols", "file name", "over-long"}
+    assert page.read_text() == before
+    (tmp_path / "captions.json").write_text(json.dumps(told | {"annotations": told["annotations"][:50]}))
+    with pytest.raises(SystemExit, match="are needed"):
+        main(["quality", *given, "--cache", f"{tmp_path}/cache"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks.evaluate import estimates, graded, hit
+from benchmarks.evaluate import advised, estimates, graded, hit
 from benchmarks.evaluate_cells import parts, signals, versions
 
 NOTHING = argparse.Namespace()
@@ -41,10 +40,10 @@ def test_a_hit_is_within_a_standard_error_of_the_best():
         [("everything", "", 1.0, 0.8), ("kept", "ref_logprob", 0.7, 0.85), ("kept", "ref_logprob", 0.9, 0.86)],
         columns=["arm", "filter", "budget", "accuracy"],
     ).assign(error=0.02, gain_error=0.005)
-    found = hit(SimpleNamespace(name="made up", split=0), "x", table, views, given)
+    found = hit({"source": "made up"}, table, advised(table, views, given))
     assert (found["advised"], found["accuracy"], found["best"]) == ("ref_logprob", 0.85, 0.86)
     assert (found["hit"], found["hit_own"], found["everything"]) == (True, False, False)
-    assert hit(SimpleNamespace(name="made up", split=0), "x", table, views, labels)["everything"]
+    assert hit({"source": "made up"}, table, advised(table, views, labels))["everything"]
 
 
 def test_a_cell_of_digits():
