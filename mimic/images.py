@@ -6,7 +6,8 @@ animation counts.
 
 A sample's path is a file below the data set's root, or a member of a tar or an Arrow file there, by its place in it:
 ``shards/00000.tar#1536+7421/000000003.jpg`` is the 7,421 bytes from byte 1,536 on. So a member is read without looking
-through the file, and everything that handles paths handles members; the name after the slash is for people.
+through the file, and everything that handles paths handles members; the name after the slash is for people. The root
+may be a folder here, or one on a server (`mimic.storage`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import io
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mimic.storage import Location, Remote, read_ranges, said_of
 
 # Raster formats of Pillow that people keep training images in (MPO opens as JPEG). Everything else stays shut: EPS, PDF
 # and WMF run interpreters.
@@ -45,13 +48,17 @@ class Place:
         size: how many bytes; None: all to the file's end.
     """
 
-    file: Path
+    file: Location
     offset: int = 0
     size: int | None = None
 
 
-def locate(root: Path, path: str) -> Place:
-    """Where a sample's path leads. Whether that is inside the root is for the caller to see."""
+def locate(root: Location, path: str) -> Place:
+    """Where a sample's path leads. Whether that is inside the root is for the caller to see.
+
+    Raises:
+        ValueError: the root is on a server, and the path leads out of it.
+    """
     found = _MEMBER.fullmatch(path) if "#" in path else None
     if found is None:
         return Place(root / path)
@@ -63,22 +70,31 @@ def member_path(file: str, offset: int, size: int, name: str) -> str:
     return f"{file}#{offset}+{size}/{name.rsplit('/', 1)[-1]}"
 
 
-def is_there(root: Path, path: str) -> bool:
+def is_there(root: Location, path: str) -> bool:
     """Whether the file that a path leads to exists, and is as long as the path says."""
-    place = locate(root, path)
     try:
-        return place.file.is_file() and place.file.stat().st_size >= place.offset + (place.size or 0)
+        place = locate(root, path)
+        if not place.file.is_file():
+            return False
+        size = place.file.size() if isinstance(place.file, Remote) else place.file.stat().st_size
+        return size >= place.offset + (place.size or 0)
     except (OSError, ValueError):
         return False
 
 
-def image_bytes(root: Path, path: str) -> bytes:
+def image_bytes(root: Location, path: str) -> bytes:
     """The bytes of a sample's image.
 
     Raises:
         UnreadableImage: missing, no plain file, shorter than the path says, too long, or not to be read.
     """
+    if isinstance(root, Remote):
+        (data,) = images_bytes(root, [path])
+        if isinstance(data, UnreadableImage):
+            raise data
+        return data
     place = locate(root, path)
+    assert not isinstance(place.file, Remote)
     try:
         found = place.file.stat()
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for whoever writes into it
@@ -96,6 +112,37 @@ def image_bytes(root: Path, path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise UnreadableImage(f"file cannot be read ({reason})") from None
+
+
+def images_bytes(root: Remote, paths: Sequence[str]) -> list[bytes | UnreadableImage]:
+    """The bytes of several images on a server, asked for at the same time; or why each cannot be had."""
+    found: list[bytes | UnreadableImage] = [UnreadableImage("path leads out of the data set's root")] * len(paths)
+    places: dict[int, Place] = {}
+    for row, path in enumerate(paths):
+        try:
+            places[row] = locate(root, path)
+        except ValueError:
+            continue
+    wanted = [
+        (place.file, place.offset, MOST_BYTES + 1 if place.size is None else place.size)
+        for place in places.values()
+        if isinstance(place.file, Remote)
+    ]
+    for (row, place), data in zip(places.items(), read_ranges(wanted) if wanted else [], strict=True):
+        found[row] = _whole(place, data)
+    return found
+
+
+def _whole(place: Place, data: bytes | OSError) -> bytes | UnreadableImage:
+    if isinstance(data, FileNotFoundError):
+        return UnreadableImage("file is missing")
+    if isinstance(data, OSError):
+        if place.offset == 0 and "range" in str(data).lower():  # no byte of an empty file can be asked for
+            return b""
+        return UnreadableImage(f"file cannot be read ({said_of(data)})")
+    if place.size is not None and len(data) < place.size:
+        return UnreadableImage(f"{place.file.suffix[1:]} file is shorter than it was")
+    return data if len(data) <= MOST_BYTES else UnreadableImage(f"more than {MOST_BYTES >> 20} MiB")
 
 
 def read_image(data: bytes) -> Image.Image:

@@ -10,20 +10,21 @@ import typer
 
 from mimic.cli.terminal import WorkspaceOption, console
 from mimic.errors import MimicError
+from mimic.storage import location
 from mimic.workspace.layout import DEFAULT, Dataset, Workspace
 
 
 def import_(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Class folders, a manifest (.csv, .tsv, .jsonl, .parquet), shards (.tar), a folder of save_to_disk, "
-            "COCO's captions (.json), metadata, torchvision:NAME."
+            help="A path, or s3://, gs:// or hf://: class folders, a manifest (.csv, .tsv, .jsonl, .parquet), "
+            "shards (.tar), a folder of save_to_disk, COCO's captions (.json), metadata, torchvision:NAME."
         ),
     ],
     dataset: Annotated[str | None, typer.Option(help="What to call the data set; by default as its source is.")] = None,
     root: Annotated[
-        Path | None, typer.Option("--root", "--images", help="What the images' paths are relative to.")
+        str | None, typer.Option("--root", "--images", help="What the images' paths are relative to: a path or a URL.")
     ] = None,
     classes: Annotated[
         str | None,
@@ -48,14 +49,15 @@ def import_(
     from mimic.sources.datacomp import is_metadata
     from mimic.sources.noise import Noise
 
-    name = dataset or _name_of(path)
-    if is_metadata(path):
-        made, run = import_metadata(Workspace(workspace), path, name)
+    source, name = location(path), dataset or _name_of(path)
+    if isinstance(source, Path) and is_metadata(source):
+        made, run = import_metadata(Workspace(workspace), source, name)
         _say(made)
         console().print(f"run {run.id}: {', '.join(run.signals)}, {run.counts['not_scored']:,} without a number")
         return
     spoil = None if noise is None else Noise.parse(noise, seed)
-    made, listing = import_dataset(Workspace(workspace), path, name, root, _names(classes), spoil, download)
+    below = location(root) if root else None
+    made, listing = import_dataset(Workspace(workspace), source, name, below, _names(classes), spoil, download)
     out = console()
     _say(made)
     if dataset is None:
@@ -78,19 +80,19 @@ def _say(made: Dataset) -> None:
 
 def relocate(
     dataset: Annotated[str, typer.Argument(help="The data set's name.")],
-    root: Annotated[Path, typer.Option(help="Where its images lie now.")],
+    root: Annotated[str, typer.Option(help="Where its images lie now: a path or a URL.")],
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Say where a data set's images lie now."""
     from mimic.workspace import datasets
 
-    moved = datasets.relocate(Workspace(workspace).dataset(dataset), root)
+    moved = datasets.relocate(Workspace(workspace).dataset(dataset), location(root))
     console().print(f"data set {moved.name}: images are read from {moved.root}")
 
 
-def _name_of(path: Path) -> str:
+def _name_of(path: str) -> str:
     """The source's own name, as far as a data set may be called so."""
-    stem = path.resolve().name.removeprefix("torchvision:")
+    stem = location(path).resolve().name.removeprefix("torchvision:")
     for suffix in (".csv", ".jsonl", ".parquet", ".tar"):
         stem = stem.removesuffix(suffix)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:100] or "images"

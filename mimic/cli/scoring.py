@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
 from mimic.errors import MimicError
 from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
+
+if TYPE_CHECKING:
+    from mimic.runs.local import Executor
 
 SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
 SCOPES = "last (default), last-weight, last:K, full, re:PATTERN; of two towers image-last, text-last, projections"
@@ -39,6 +43,20 @@ PreprocessOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads that decode; by default one a core.")]
+# What `mimic score` and `mimic demo` ask for alike.
+Place = Literal["here", "ray"]
+OnOption = Annotated[
+    Place, typer.Option("--on", help="here: this process (or --processes); ray: actors of a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="With --on ray: the cluster's address, or auto; by default one of this machine.")
+]
+ActorsOption = Annotated[
+    int | None, typer.Option(min=1, help="With --on ray: how many actors at most; by default as many as have room.")
+]
+GpusOption = Annotated[
+    float, typer.Option("--gpus-per-actor", min=0, help="With --on ray: GPUs that each takes; 0: one CPU a --threads.")
+]
 
 _SIGNALS = f"Of labels {','.join(SIGNALS)}; of captions {','.join(PAIR_SIGNALS)}"
 _USUAL = f"by default {','.join(DEFAULT_SIGNALS)}, or {','.join(DEFAULT_PAIR_SIGNALS)}"
@@ -78,6 +96,10 @@ def score(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each that share a CPU's cores.")] = 1,
+    on: OnOption = "here",
+    address: AddressOption = None,
+    actors: ActorsOption = None,
+    gpus_per_actor: GpusOption = 0.0,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Score a data set. The same command again resumes an interrupted run, and finds a finished one."""
@@ -107,19 +129,58 @@ def score(
         head=head,
         preprocess=json_file(preprocess) if preprocess else None,
     )
-    print_summary(scored(place, config, device, threads, processes))
+    print_summary(scored(place, config, work(device, threads, processes, on, address, actors, gpus_per_actor)))
 
 
-def scored(workspace: Workspace, config: Any, device: str, threads: int | None, processes: int = 1) -> Run:
-    """The published run of a configuration, with progress on stderr."""
-    from mimic.runs import forked, local, manager
+@dataclass(frozen=True)
+class Work:
+    """Who does a run: on which device, with how many decoding threads, in what kind of place."""
+
+    device: str
+    threads: int
+    execute: Executor
+
+
+def work(
+    device: str,
+    threads: int | None,
+    processes: int = 1,
+    on: Place = "here",
+    address: str | None = None,
+    actors: int | None = None,
+    gpus: float = 0.0,
+) -> Work:
+    """What the options of a command say.
+
+    Raises:
+        MimicError: some of them do not go together.
+    """
+    from mimic.runs import forked, local, on_ray
     from mimic.runs.loading import decoding_threads
+
+    if on == "ray":
+        if processes > 1:
+            raise MimicError("--processes is for this machine alone: with --on ray, --actors says how many")
+        if device not in ("auto", "cuda" if gpus else "cpu"):
+            raise MimicError(
+                f"--device {device} does not go with --on ray --gpus-per-actor {gpus:g}: actors compute on GPUs where "
+                "they take some, else on CPUs"
+            )
+        size = on_ray.Size(actors, threads or 1, gpus)
+        return Work(device if gpus else "cpu", size.cpus, partial(on_ray.execute, size=size, address=address))
+    if address or actors or gpus:
+        raise MimicError("--address, --actors and --gpus-per-actor are for --on ray: add it, or leave them out")
+    execute = local.execute if processes == 1 else partial(forked.execute, processes=processes)
+    return Work(device, threads or max(decoding_threads() // processes, 1), execute)
+
+
+def scored(workspace: Workspace, config: Any, by: Work) -> Run:
+    """The published run of a configuration, with progress on stderr."""
+    from mimic.runs import manager
     from mimic.runs.terminal import ProgressDisplay
 
-    execute = local.execute if processes == 1 else partial(forked.execute, processes=processes)
-    threads = threads or max(decoding_threads() // processes, 1)
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
-        run = manager.score(workspace, config, device, threads, execute, on_progress=display)
+        run = manager.score(workspace, config, by.device, by.threads, by.execute, on_progress=display)
     if display.silent:
         console(stderr=True).print(f"run {run.id} was there already: nothing was scored again")
     return run

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimic.cli.scoring import scored
+from mimic.cli.scoring import ActorsOption, AddressOption, GpusOption, OnOption, scored, work
 from mimic.cli.signals import added
 from mimic.cli.terminal import WorkspaceOption, app_command, console, print_frame, print_summary
 from mimic.errors import MimicError
@@ -27,16 +27,20 @@ def app(
 def demo(
     no_app: Annotated[bool, typer.Option("--no-app", help="Stop before serving the app.")] = False,
     port: Annotated[int, typer.Option(help="Where to serve; the next free one if it is taken.")] = 8501,
+    on: OnOption = "here",
+    address: AddressOption = None,
+    actors: ActorsOption = None,
+    gpus_per_actor: GpusOption = 0.0,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Import and score the sample data of a clone, say how well each signal finds its faults, and open the app."""
     from mimic.runs import demo as demonstration
 
-    place = Workspace(workspace)
+    place, by = Workspace(workspace), work("auto", None, 1, on, address, actors, gpus_per_actor)
     dataset = demonstration.import_sample(place)
-    run = added(place, scored(place, demonstration.config(), "auto", None), None)
+    run = added(place, scored(place, demonstration.config(), by), None)
     captions = demonstration.import_captions(place)
-    second = added(place, scored(place, demonstration.captions_config(), "auto", None), None)
+    second = added(place, scored(place, demonstration.captions_config(), by), None)
     out = console()
     for what, made, of in (("labels", run, dataset), ("captions", second, captions)):
         print_summary(made)

@@ -36,7 +36,10 @@ def execute(make_worker: Callable[[], Worker], shards: Iterable[Shard], processe
             raised here.
     """
     if sys.platform != "linux" or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        raise MimicError("--processes is for the cores of a Linux machine's CPU: leave it out, or use --device cpu")
+        raise MimicError(
+            "--processes is for the cores of a Linux machine's CPU: leave it out, use --device cpu, "
+            "or --on ray --gpus-per-actor 1 for several GPUs"
+        )
     todo = list(shards)
     context = multiprocessing.get_context("fork")
     running: dict[Connection, BaseProcess] = {}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mimic.errors import MimicError
 from mimic.sources.listing import Listing
 from mimic.sources.noise import Noise
 from mimic.sources.open import open_source
 from mimic.sources.torchvision import PREFIX, read_torchvision
+from mimic.storage import Location, Remote
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Dataset, Workspace, check_name
 
 
 def import_dataset(
     workspace: Workspace,
-    path: Path,
+    path: Location,
     name: str,
-    root: Path | None = None,
+    root: Location | None = None,
     classes: list[str] | None = None,
     noise: Noise | None = None,
     download: bool = False,
@@ -25,7 +24,7 @@ def import_dataset(
     """Import a source. The same again gives the data set that is there.
 
     Args:
-        path: the folder or the manifest, or ``torchvision:NAME``.
+        path: the folder or the manifest, here or on a server, or ``torchvision:NAME``.
         name: what to call the data set.
         root: what the images' paths are relative to, if not the folder or the manifest's own; where a set of
             torchvision lies, if not in the workspace.
@@ -43,6 +42,8 @@ def import_dataset(
     if str(path).startswith(PREFIX):
         if classes is not None:
             raise MimicError(f"{path} has classes of its own: leave --classes out")
+        if isinstance(root, Remote):
+            raise MimicError(f"torchvision reads files of this machine, and {root} is none: download it first")
         kept = workspace.path / "torchvision"
         listing = read_torchvision(str(path).removeprefix(PREFIX), root or kept, kept / "images" / name, download)
     else:

@@ -5,20 +5,24 @@ Every source is asked by keys: a file's path, or a sample's id. What cannot be h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mimic.images import UnreadableImage, image_bytes, read_image
+from mimic.images import UnreadableImage, image_bytes, images_bytes, read_image
 from mimic.models.features import Features
 from mimic.models.hub import Tokenize
 from mimic.models.preprocess import Preprocess
+from mimic.storage import Location, Remote
 from mimic.workspace.datasets import Inputs
+
+# Key → bytes of its image, or why they cannot be had.
+Fetched: TypeAlias = Mapping[str, bytes | UnreadableImage]
+_NOTHING: Fetched = {}
 
 
 class Images(Protocol):
@@ -31,8 +35,19 @@ class Images(Protocol):
     def keys(self, inputs: Inputs) -> list[str]:
         """What each sample is asked for by."""
 
-    def __call__(self, key: str) -> Tensor:
+    @property
+    def far(self) -> bool:
+        """Whether many are better fetched at once than one by one."""
+
+    def fetch(self, keys: Sequence[str]) -> Fetched:
+        """What is far, fetched together."""
+
+    def __call__(self, key: str, fetched: Fetched = _NOTHING) -> Tensor:
         """One image's input, float32.
+
+        Args:
+            key: one of `keys`.
+            fetched: by `fetch`, where images are far.
 
         Raises:
             UnreadableImage: it cannot be had.
@@ -43,7 +58,7 @@ class Images(Protocol):
 class Pixels:
     """Image files below a root, by their paths."""
 
-    root: Path
+    root: Location
     preprocess: Preprocess
 
     @property
@@ -53,8 +68,19 @@ class Pixels:
     def keys(self, inputs: Inputs) -> list[str]:
         return inputs.paths
 
-    def __call__(self, key: str) -> Tensor:
-        return self.preprocess(read_image(image_bytes(self.root, key)))
+    @property
+    def far(self) -> bool:
+        return isinstance(self.root, Remote)
+
+    def fetch(self, keys: Sequence[str]) -> Fetched:
+        assert isinstance(self.root, Remote)
+        return dict(zip(keys, images_bytes(self.root, keys), strict=True))
+
+    def __call__(self, key: str, fetched: Fetched = _NOTHING) -> Tensor:
+        data = fetched[key] if key in fetched else image_bytes(self.root, key)
+        if isinstance(data, UnreadableImage):
+            raise data
+        return self.preprocess(read_image(data))
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,14 @@ class Vectors:
     def keys(self, inputs: Inputs) -> list[str]:
         return inputs.ids
 
-    def __call__(self, key: str) -> Tensor:
+    @property
+    def far(self) -> bool:
+        return False
+
+    def fetch(self, keys: Sequence[str]) -> Fetched:
+        return {}
+
+    def __call__(self, key: str, fetched: Fetched = _NOTHING) -> Tensor:
         (row,) = self.features.rows([key])
         if row < 0:
             raise UnreadableImage(f"has no features in {self.features.name}")

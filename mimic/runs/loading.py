@@ -1,7 +1,8 @@
 """Decoding ahead of the model: threads read and preprocess the next batches while the present one is scored.
 
-Pillow and file reading release Python's lock, so threads are enough, and a batch is written where it will be used. The
-order of batches, and of samples within one, never depends on the threads.
+Pillow and file reading release Python's lock, so threads are enough, and a batch is written where it will be used. Of
+images on a server a batch is fetched at once, by threads that do nothing else, or the cores would wait for the network.
+The order of batches, and of samples within one, never depends on the threads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from mimic.data import Shard
 from mimic.images import UnreadableImage
-from mimic.runs.inputs import Images
+from mimic.runs.inputs import Fetched, Images
 
 _AHEAD = 2  # batches that are decoded while one is scored
 _SLICE = 8  # images a task: enough to make the hand-over cheap, few enough to share a batch among the threads
@@ -79,26 +80,33 @@ class Loader:
     def __call__(self, pieces: Iterable[Piece]) -> Iterator[Decoded]:
         """The pieces, decoded, in the same order."""
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        fetching = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="fetch") if self.images.far else None
         waiting: deque[tuple[Decoded, list[Future[None]]]] = deque()
         try:
             for piece in pieces:
-                waiting.append(self._submit(pool, piece))
+                waiting.append(self._submit(pool, fetching, piece))
                 if len(waiting) > _AHEAD:
                     yield _finished(*waiting.popleft())
             while waiting:
                 yield _finished(*waiting.popleft())
         finally:
+            if fetching is not None:
+                fetching.shutdown(wait=False, cancel_futures=True)
             pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, piece: Piece) -> tuple[Decoded, list[Future[None]]]:
+    def _submit(
+        self, pool: ThreadPoolExecutor, fetching: ThreadPoolExecutor | None, piece: Piece
+    ) -> tuple[Decoded, list[Future[None]]]:
         decoded = Decoded(piece, torch.empty(len(piece.keys), *self.images.shape, pin_memory=self.pin))
         starts = range(0, len(piece.keys), _SLICE)
-        return decoded, [pool.submit(self._decode, decoded, start, start + _SLICE) for start in starts]
+        coming = None if fetching is None else fetching.submit(self.images.fetch, piece.keys)
+        return decoded, [pool.submit(self._decode, decoded, coming, start, start + _SLICE) for start in starts]
 
-    def _decode(self, decoded: Decoded, first: int, last: int) -> None:
+    def _decode(self, decoded: Decoded, coming: Future[Fetched] | None, first: int, last: int) -> None:
+        fetched: Fetched = {} if coming is None else coming.result()
         for row, key in enumerate(decoded.piece.keys[first:last], first):
             try:
-                decoded.images[row] = self.images(key)
+                decoded.images[row] = self.images(key, fetched)
             except UnreadableImage as error:
                 decoded.reasons[row] = str(error)
 

@@ -90,7 +90,7 @@ class PairWorker(Worker):
     def _judged(
         self, shard: Shard, numbers: NDArray[np.int32], pieces: list[Embedded], reasons: dict[int, str]
     ) -> tuple[Rows, Towers | None]:
-        """A shard's rows and embeddings, given the embedded pairs of those rows that have no reason against them, in order."""
+        """A shard's rows and embeddings, given the embedded pairs of the rows with no reason against them, in order."""
         known = np.array([row for row in range(len(numbers)) if row not in reasons], np.int64)
         if len(known) == 1:
             reasons |= {int(known[0]): "is alone in its batch"}

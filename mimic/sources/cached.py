@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow as pa
 from mimic.errors import MimicError
 from mimic.images import SUFFIXES
 from mimic.sources.listing import Found
+from mimic.storage import Location, Remote
 
 _DIGESTS = ("sha256", "sha1", "md5")
 _COLUMNS = ("url", "key")
@@ -26,7 +28,7 @@ def has_cached(table: pa.Table) -> bool:
     return "url" in table.column_names
 
 
-def with_paths(path: Path, table: pa.Table, root: Path, found: Found) -> pa.Table:
+def with_paths(path: Location, table: pa.Table, root: Location, found: Found) -> pa.Table:
     """The table with a column ``path`` of the cached files, relative to the root.
 
     Args:
@@ -61,13 +63,18 @@ def with_paths(path: Path, table: pa.Table, root: Path, found: Found) -> pa.Tabl
     return table.append_column("path", pa.array(paths, pa.string()))
 
 
-def _by_name(root: Path) -> dict[str, str]:
+def _by_name(root: Location) -> dict[str, str]:
     """Every image below a folder by its name without the ending: its path relative to the folder."""
     found: dict[str, str] = {}
+    for path in sorted(root.find()) if isinstance(root, Remote) else _walked(root):
+        stem, ending = os.path.splitext(path.rpartition("/")[2])  # noqa: PTH122 (millions of names)
+        if ending.lower() in SUFFIXES or not ending:
+            found.setdefault(stem, path)
+    return found
+
+
+def _walked(root: Path) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
-            stem, ending = os.path.splitext(file)  # noqa: PTH122 (millions of names)
-            if ending.lower() in SUFFIXES or not ending:
-                found.setdefault(stem, os.path.relpath(f"{folder}/{file}", root).replace(os.sep, "/"))
-    return found
+            yield os.path.relpath(f"{folder}/{file}", root).replace(os.sep, "/")

@@ -18,6 +18,7 @@ import pyarrow as pa
 from mimic.errors import MimicError
 from mimic.sources.listing import Found, Listing
 from mimic.sources.manifest import listing_of
+from mimic.storage import Location
 
 _FACTS = {"width": pa.int32(), "height": pa.int32()}
 
@@ -27,7 +28,7 @@ def is_coco(path: Path) -> bool:
     return path.suffix.lower() == ".json" and path.is_file()
 
 
-def read_coco(path: Path, root: Path | None = None) -> Listing:
+def read_coco(path: Path, root: Location | None = None) -> Listing:
     """The captions of the file, in its order.
 
     Args:

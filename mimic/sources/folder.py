@@ -13,13 +13,14 @@ from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.images import SUFFIXES
 from mimic.sources.listing import Found, Listing, Root, class_order
+from mimic.storage import Location, Remote
 
 # Folders below one another, and links on the way to one: a few linked to one another have more ways than time.
 _DEEPEST, _LINKS = 100, 2
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 
 
-def read_folder(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
+def read_folder(path: Location, root: Location | None = None, classes: list[str] | None = None) -> Listing:
     """The images of a class-folder tree, in the order of their paths.
 
     Args:
@@ -34,9 +35,14 @@ def read_folder(path: Path, root: Path | None = None, classes: list[str] | None 
         raise MimicError(f"{path} does not exist: give a class-folder tree or a manifest (CSV, JSONL, Parquet)")
     allowed = Root(root or path)
     skipped = Found()
+    images = (
+        _remote_images(path, allowed, skipped)
+        if isinstance(path, Remote)
+        else _images(path.resolve(), allowed, skipped)
+    )
     found = [
         Sample(number, relative, relative, label=label, split=split)
-        for number, (relative, label, split) in enumerate(_images(path.resolve(), allowed, skipped))
+        for number, (relative, label, split) in enumerate(images)
     ]
     if not found:
         raise MimicError(
@@ -59,6 +65,24 @@ def _images(top: Path, allowed: Root, skipped: Found) -> Iterator[tuple[str, str
                     yield allowed.relative(file), place.name, split
                 else:
                     skipped.add("files that are no images by name", file)
+
+
+def _remote_images(top: Remote, allowed: Root, skipped: Found) -> Iterator[tuple[str, str, str | None]]:
+    """The same of a folder on a server, which gives all names at once and knows no links."""
+    split_up = (name.split("/") for name in top.find())
+    names = sorted(parts for parts in split_up if not any(each.startswith(".") for each in parts))
+    folders = {parts[0] for parts in names if len(parts) > 1}
+    by_split = bool(folders) and all(folder.lower() in SPLITS for folder in folders)
+    for parts in names:
+        if len(parts) < 2 + by_split:
+            continue
+        file = f"{top}/{'/'.join(parts)}"
+        if not _is_text(file):
+            raise MimicError(f"{file!r} has a name that is not valid UTF-8: rename it")
+        if os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122 (a URL)
+            yield allowed.relative(file), parts[by_split], parts[0] if by_split else None
+        else:
+            skipped.add("files that are no images by name", file)
 
 
 def _class_folders(split: os.DirEntry[str]) -> list[os.DirEntry[str]]:

@@ -115,7 +115,7 @@ def _saved(root: Path, folder: Path) -> list[_File]:
     allowed = Root(root)
     names = [each.get("filename") for each in state.get("_data_files", []) if isinstance(each, dict)]
     inside = [allowed.relative(f"{folder.resolve()}/{name}") for name in names if isinstance(name, str)]
-    return [_File(allowed.path / name, split) for name in inside]
+    return [_File(root.resolve() / name, split) for name in inside]
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _table(file: _File, allowed: Root, found: Found) -> tuple[pa.Table, list[str
     ]  # fmt: skip
     if file.path.suffix == ".parquet":
         rows = pq.ParquetFile(file.path).read(columns=wanted) if wanted else pa.table({})
-        places = _places(_copied(file.path, column, allowed.path), column, allowed)
+        places = _places(_copied(file.path, column, Path(str(allowed.path))), column, allowed)
     else:
         with pa.memory_map(str(file.path)) as mapped:
             rows = pa.ipc.open_stream(mapped).read_all().select(wanted)

@@ -6,24 +6,23 @@ FOLDER/<split>/metadata.jsonl             or one in each split's folder
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mimic.errors import MimicError
 from mimic.sources.listing import Listing
 from mimic.sources.manifest import OTHERWISE, listing_of, read_table
+from mimic.storage import Location, children
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
-def is_image_folder(path: Path) -> bool:
+def is_image_folder(path: Location) -> bool:
     """Whether a folder, or a folder in it, has a metadata file."""
     return path.is_dir() and bool(_metadata(path))
 
 
-def read_image_folder(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
+def read_image_folder(path: Location, root: Location | None = None, classes: list[str] | None = None) -> Listing:
     """The rows of the metadata; a split's folder names the split. Arguments and errors as in `read_manifest`."""
     found = _metadata(path)
     tables = [_placed(path, file, read_table(file)) for file in found]
@@ -35,15 +34,20 @@ def read_image_folder(path: Path, root: Path | None = None, classes: list[str] |
     return listing_of(path, table, root or path, classes)
 
 
-def _metadata(path: Path) -> list[Path]:
+def _metadata(path: Location) -> list[Location]:
     """The metadata file of the folder itself, or those of the folders in it, by name."""
-    own = [path / name for name in NAMES if (path / name).is_file()]
-    return own[:1] or sorted(
-        {file.parent: file for name in NAMES for file in path.glob(f"[!.]*/{name}") if file.is_file()}.values()
-    )
+    files, folders = children(path)
+    if own := [path / name for name in NAMES if name in files]:
+        return own[:1]
+    below = {folder: children(path / folder)[0] for folder in folders if not folder.startswith(".")}
+    return [
+        path / folder / last
+        for folder, names in below.items()
+        if (last := next((n for n in NAMES if n in names), None))
+    ]
 
 
-def _placed(path: Path, file: Path, table: pa.Table) -> pa.Table:
+def _placed(path: Location, file: Location, table: pa.Table) -> pa.Table:
     """The table with paths relative to the whole folder, and the split."""
     if file.parent == path:
         return table

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow as pa
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import locate
+from mimic.storage import Location, Remote
 
 Kind = Literal["folder", "manifest", "shards", "hugging face", "coco", "metadata", "torchvision"]
 
@@ -52,8 +52,8 @@ class Listing:
     """
 
     kind: Kind
-    path: Path
-    root: Path
+    path: Location
+    root: Location
     classes: list[str]
     samples: Callable[[], Iterator[Sample]]
     columns: dict[str, pa.DataType] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def is_number(name: str) -> bool:
 class Root:
     """A folder that no path may leave, by ``..`` or by a link."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         """
         Args:
             path: an existing folder.
@@ -91,7 +91,7 @@ class Root:
         """
         if not path.is_dir():
             raise MimicError(f"{path} is not a folder: give the folder that the images' paths are relative to")
-        self.path = path.resolve()
+        self.path: Location = path.resolve()
         self._inside = f"{self.path}/".replace("//", "/")
         self._folder = lru_cache(maxsize=4096)(os.path.realpath)  # most images share their folder with others
 
@@ -104,6 +104,11 @@ class Root:
         Raises:
             MimicError: it leads out of the root.
         """
+        if isinstance(self.path, Remote):
+            try:
+                return self.path.relative(path)
+            except ValueError:
+                raise self._leads_out(path) from None
         normal = os.path.normpath(path if path.startswith("/") else self._inside + path)
         folder, name = os.path.split(normal)
         real = f"{self._folder(folder)}/{name}" if "\0" not in normal else ""
@@ -112,5 +117,8 @@ class Root:
         if "#" in normal and real.startswith(self._inside):  # a member's path: it is the tar that will be opened
             real = self._folder(str(locate(self.path, normal[len(self._inside) :]).file))
         if not (normal.startswith(self._inside) and real.startswith(self._inside)):
-            raise MimicError(f"{path!r} leads out of the root {self.path}: give a --root that holds every image")
+            raise self._leads_out(path)
         return normal[len(self._inside) :]
+
+    def _leads_out(self, path: str) -> MimicError:
+        return MimicError(f"{path!r} leads out of the root {self.path}: give a --root that holds every image")

@@ -12,10 +12,13 @@ url and no path is of images that were downloaded already (see `mimic.sources.ca
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +32,7 @@ from mimic.images import is_there
 from mimic.sources.cached import has_cached, with_paths
 from mimic.sources.listing import Found, Listing, Root, class_order
 from mimic.sources.text import LONGEST, clean
+from mimic.storage import Location
 
 LABELS = ("id", "path", "label", "truth", "split")
 CAPTIONS = ("id", "path", "caption", "caption_group", "fault", "split")
@@ -47,7 +51,7 @@ _STRINGS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"'), re.compile(rb"[\[\]{}]"
 _ROWS_A_BYTE = 100  # the paths of different images are never packed so well
 
 
-def read_manifest(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
+def read_manifest(path: Location, root: Location | None = None, classes: list[str] | None = None) -> Listing:
     """The rows of a manifest, in its order.
 
     Args:
@@ -62,7 +66,7 @@ def read_manifest(path: Path, root: Path | None = None, classes: list[str] | Non
     return listing_of(path, read_table(path), root or path.parent, classes)
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Location) -> pa.Table:
     """A manifest's columns as they came.
 
     Raises:
@@ -74,7 +78,8 @@ def read_table(path: Path) -> pa.Table:
             f"{path} is no manifest by its ending: use one of {', '.join(READERS)}, a class-folder tree, or shards"
         )
     try:
-        table = reader(path)
+        with _here(path) as file:
+            table = reader(file)
         len(table.column_names)  # each is read as text now, if it is text
         return table
     except (pa.ArrowException, ValueError, MemoryError, OSError) as error:
@@ -82,7 +87,7 @@ def read_table(path: Path) -> pa.Table:
         raise MimicError(f"{path} cannot be read as {path.suffix.lower()} ({reason}): check the file") from None
 
 
-def listing_of(path: Path, table: pa.Table, root: Path, classes: list[str] | None = None) -> Listing:
+def listing_of(path: Location, table: pa.Table, root: Location, classes: list[str] | None = None) -> Listing:
     """The samples of a manifest that has been read; arguments and errors as in `read_manifest`."""
     allowed, found = Root(root), Found()
     if not {"path", *OTHERWISE["path"]} & set(table.column_names) and has_cached(table):
@@ -99,6 +104,18 @@ def listing_of(path: Path, table: pa.Table, root: Path, classes: list[str] | Non
     names = classes or class_order(label for label in labels if label)
     columns = {field.name: field.type for field in table.schema if field.name not in known}
     return Listing("manifest", path.resolve(), allowed.path, names, samples, columns, task, found)
+
+
+@contextmanager
+def _here(path: Location) -> Iterator[Path]:
+    """The manifest as a file of this machine: one on a server is copied for as long as it is read."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with NamedTemporaryFile(suffix=path.suffix) as copy, path.open() as far:
+        shutil.copyfileobj(far, copy, 8 << 20)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def _csv(path: Path, delimiter: str = ",") -> pa.Table:
@@ -148,7 +165,7 @@ READERS: dict[str, Callable[[Path], pa.Table]] = {
 }
 
 
-def _checked(path: Path, table: pa.Table) -> tuple[pa.Table, Task]:
+def _checked(path: Location, table: pa.Table) -> tuple[pa.Table, Task]:
     """The table with our columns as text and the others in types that a database has; what it is a table of."""
     if len(set(table.column_names)) < len(table.column_names):
         raise MimicError(f"{path} has two columns of the same name: rename one of them")
@@ -204,7 +221,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _text(path: Location, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as strings; whole numbers without a decimal point, for pandas turns integers with a gap into floats."""
     column = _plain(column)
     try:
@@ -218,7 +235,7 @@ def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _rows(
-    path: Path, table: pa.Table, allowed: Root, known: tuple[str, ...]
+    path: Location, table: pa.Table, allowed: Root, known: tuple[str, ...]
 ) -> Iterator[tuple[int, str, list[str | None], dict[str, object]]]:
     """(place, path relative to the root, the columns of ours, the further ones) of every row."""
     further = [name for name in table.column_names if name not in known]
@@ -240,12 +257,12 @@ def _rows(
             number += 1
 
 
-def _labels(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
+def _labels(path: Location, table: pa.Table, allowed: Root) -> Iterator[Sample]:
     for number, file, (own, _, label, truth, split), extra in _rows(path, table, allowed, LABELS):
         yield Sample(number, own or file, file, label or None, truth or None, split or None, extra)
 
 
-def _captions(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
+def _captions(path: Location, table: pa.Table, allowed: Root) -> Iterator[Sample]:
     """Rows of one image are a group. Where they share an id, the first has it, the next is ``ID#1``, and so on."""
     images = pc.value_counts(table["path"].combine_chunks())
     shared = set(images.field("values").filter(pc.greater(images.field("counts"), 1)).to_pylist())
@@ -270,10 +287,10 @@ def _captions(path: Path, table: pa.Table, allowed: Root) -> Iterator[Sample]:
         )
 
 
-def _refuse_wrong_root(path: Path, allowed: Root, first: list[Sample]) -> None:
+def _refuse_wrong_root(path: Location, allowed: Root, first: list[Sample]) -> None:
     paths = [sample.path for sample in first if sample.path is not None]
     if not any(is_there(allowed.path, each) for each in paths):
         raise MimicError(
-            f"none of the first {len(paths)} images of {path} is there (e.g. {allowed.path / paths[0]}): "
+            f"none of the first {len(paths)} images of {path} is there (e.g. {allowed.path}/{paths[0]}): "
             "give the folder that its paths are relative to with --root"
         )

@@ -15,9 +15,8 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BufferedReader
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -26,6 +25,7 @@ from mimic.errors import MimicError
 from mimic.images import SUFFIXES, member_path
 from mimic.sources.listing import Found, Listing, Root, class_order
 from mimic.sources.text import LONGEST, clean
+from mimic.storage import Location, children
 
 TEXTS = ("txt", "cls", "json")
 CAPTIONS = ("caption", "text", "captions")  # looked for in this order in a sample's JSON
@@ -37,12 +37,12 @@ _HEADER = 1 << 20  # bytes that one header may have: an extended one has no limi
 _TYPED_BY = 1000  # samples whose JSON says which further columns there are
 
 
-def is_shards(path: Path) -> bool:
+def is_shards(path: Location) -> bool:
     """Whether a path is a tar file, or a folder with tar files right in it."""
     return path.suffix.lower() == ".tar" or (path.is_dir() and bool(_shards(path)))
 
 
-def read_shards(path: Path, root: Path | None = None, classes: list[str] | None = None) -> Listing:
+def read_shards(path: Location, root: Location | None = None, classes: list[str] | None = None) -> Listing:
     """The samples of one shard or a folder of them, in the order of names, then of members.
 
     They are captions, unless the first shard has labels and no caption.
@@ -55,9 +55,10 @@ def read_shards(path: Path, root: Path | None = None, classes: list[str] | None 
     Raises:
         MimicError: a shard that is no plain tar file, or whose name is no valid text.
     """
-    folder = (path if path.is_dir() else path.parent).resolve()
+    file = path.suffix.lower() == ".tar" and path.is_file()
+    folder = (path.parent if file else path).resolve()
     allowed = Root(root or folder)
-    files = [allowed.relative(f"{folder}/{shard.name}") for shard in (_shards(path) if path.is_dir() else [path])]
+    files = [allowed.relative(f"{folder}/{name}") for name in ([path.name] if file else _shards(path))]
     if odd := [name for name in files if clean(name) != name]:
         raise MimicError(f"{odd[0]!r} has a name that is not valid UTF-8: rename it")
     first = list(_groups(allowed.path, files[0], Found()).values())
@@ -76,9 +77,9 @@ def read_shards(path: Path, root: Path | None = None, classes: list[str] | None 
     return Listing("shards", path.resolve(), allowed.path, classes or [], samples, types, task, found)
 
 
-def _shards(folder: Path) -> list[Path]:
-    found = (file for file in folder.iterdir() if file.suffix.lower() == ".tar" and not file.name.startswith("."))
-    return sorted(file for file in found if file.is_file())
+def _shards(folder: Location) -> list[str]:
+    """The names of the tar files right in a folder."""
+    return [name for name in children(folder)[0] if name.lower().endswith(".tar") and not name.startswith(".")]
 
 
 @dataclass
@@ -102,7 +103,7 @@ class _Group:
     ended: bool = False
 
 
-def _samples(root: Path, files: list[str], types: dict[str, pa.DataType], found: Found) -> Iterator[Sample]:
+def _samples(root: Location, files: list[str], types: dict[str, pa.DataType], found: Found) -> Iterator[Sample]:
     number = 0
     for name in files:
         for group in _groups(root, name, found).values():
@@ -145,7 +146,7 @@ def _captions(group: _Group) -> list[str | None]:
     return [clean(one[:LONGEST]) for one in several if isinstance(one, str)] or [None]
 
 
-def _groups(root: Path, name: str, found: Found) -> dict[str, _Group]:
+def _groups(root: Location, name: str, found: Found) -> dict[str, _Group]:
     """The shard's samples by key, in the order of their first members."""
     groups: dict[str, _Group] = {}
     last: _Group | None = None
@@ -170,7 +171,7 @@ def _groups(root: Path, name: str, found: Found) -> dict[str, _Group]:
     return groups
 
 
-def _take(group: _Group, suffix: str, member: tarfile.TarInfo, file: BufferedReader, shard: str, found: Found) -> None:
+def _take(group: _Group, suffix: str, member: tarfile.TarInfo, file: BinaryIO, shard: str, found: Found) -> None:
     """Put a member in its place in the sample; the first of a kind counts."""
     said = f"{shard}: {member.name[:200]}"
     kind = suffix if suffix in TEXTS else "image"
@@ -198,7 +199,7 @@ def _take(group: _Group, suffix: str, member: tarfile.TarInfo, file: BufferedRea
         found.add("JSON that is no object", said)
 
 
-def _read(file: BufferedReader, member: tarfile.TarInfo) -> bytes:
+def _read(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
     here = file.tell()
     file.seek(member.offset_data)
     data = file.read(member.size)
@@ -209,7 +210,7 @@ def _read(file: BufferedReader, member: tarfile.TarInfo) -> bytes:
 class _Headers:
     """A tar file as `tarfile` reads its headers, which may ask for no more bytes at once than a header should have."""
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.seek, self.tell = file.seek, file.tell
 
@@ -219,7 +220,7 @@ class _Headers:
         return self._file.read(size)
 
 
-def _members(shard: Path, file: BufferedReader) -> Iterator[tarfile.TarInfo]:
+def _members(shard: Location, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """The members of a plain tar file that are files and lie within it whole, and others that are to be refused."""
     length = file.seek(0, 2)
     file.seek(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,8 @@ from pathlib import Path
 from PIL import Image
 
 from mimic.errors import MimicError
-from mimic.images import UnreadableImage, image_bytes, locate, read_image
+from mimic.images import UnreadableImage, image_bytes, images_bytes, locate, read_image
+from mimic.storage import Location, Remote
 from mimic.workspace.files import finish, make_folder
 
 TILE = 160
@@ -47,7 +49,16 @@ class Thumbnail:
         return 0 < max(self.width, self.height) < SMALL
 
 
-def thumbnail(root: Path, path: str | None, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
+def thumbnails(root: Location, paths: Sequence[str | None], cache: Path, size: int = TILE) -> list[Thumbnail]:
+    """The pictures of several samples, as `thumbnail` gives them; those of a server's files are fetched together."""
+    return (
+        _remote(root, paths, cache, size, False)
+        if isinstance(root, Remote)
+        else [thumbnail(root, path, cache, size) for path in paths]
+    )
+
+
+def thumbnail(root: Location, path: str | None, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
     """The picture of a sample, at most `size` pixels on its longer side, from the cache where it is there.
 
     Args:
@@ -56,9 +67,12 @@ def thumbnail(root: Path, path: str | None, cache: Path, size: int = TILE, *, en
         cache: the workspace's cache folder; a picture that cannot be stored is made again each time.
         enlarge: blow a small original up to about `size`, each pixel a square, for where nobody else would do it so.
     """
+    if isinstance(root, Remote):
+        return _remote(root, [path], cache, size, enlarge)[0]
     if path is None:
         return Thumbnail("", 0, 0, "no image")
     file = locate(root, path).file
+    assert isinstance(file, Path)
     try:
         inside = file.resolve().is_relative_to(root.resolve())
         seen = file.stat()
@@ -69,6 +83,34 @@ def thumbnail(root: Path, path: str | None, cache: Path, size: int = TILE, *, en
     return _made(root, path, seen.st_mtime_ns, seen.st_size, cache, size, enlarge)
 
 
+def _remote(root: Remote, paths: Sequence[str | None], cache: Path, size: int, enlarge: bool) -> list[Thumbnail]:
+    """Stored by URL, not by content: to ask a server whether a file has changed takes as long as to fetch it."""
+    stored = {
+        path: _place(cache, size, enlarge, hashlib.sha256(f"{root}/{path}".encode()).hexdigest())
+        for path in paths
+        if path is not None
+    }
+    found = {path: picture for path, place in stored.items() if (picture := _stored(place)) is not None}
+    wanted = [path for path in stored if path not in found]
+    reasons: dict[str, str] = {}
+    for path, data in zip(wanted, images_bytes(root, wanted), strict=True):
+        try:
+            if isinstance(data, UnreadableImage):
+                raise data
+            found[path] = _drawn(read_image(data), size, enlarge)
+            _store(stored[path], found[path])
+        except UnreadableImage as error:
+            reasons[path] = str(error)
+    return [
+        Thumbnail("", 0, 0, "no image")
+        if path is None
+        else _shown_as(found[path])
+        if path in found
+        else Thumbnail("", 0, 0, reasons[path])
+        for path in paths
+    ]
+
+
 # A page shows at most 96, a few kilobytes each. The file's time and length stand for its content between two looks.
 @lru_cache(maxsize=2048)
 def _made(root: Path, path: str, changed: int, length: int, cache: Path, size: int, enlarge: bool) -> Thumbnail:
@@ -77,7 +119,7 @@ def _made(root: Path, path: str, changed: int, length: int, cache: Path, size: i
     except UnreadableImage as error:
         return Thumbnail("", 0, 0, str(error))
     name = hashlib.sha256(data).hexdigest()
-    stored = cache / "thumbs" / f"{_VERSION}-{size}{'-enlarged' * enlarge}" / name[:2] / name
+    stored = _place(cache, size, enlarge, name)
     picture = _stored(stored)
     if picture is None:
         try:
@@ -85,9 +127,17 @@ def _made(root: Path, path: str, changed: int, length: int, cache: Path, size: i
         except UnreadableImage as error:
             return Thumbnail("", 0, 0, str(error))
         _store(stored, picture)
+    return _shown_as(picture)
+
+
+def _shown_as(picture: bytes) -> Thumbnail:
     with Image.open(io.BytesIO(picture)) as image:
         width, height, kind = image.width, image.height, str(image.format).lower()
     return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", width, height)
+
+
+def _place(cache: Path, size: int, enlarge: bool, name: str) -> Path:
+    return cache / "thumbs" / f"{_VERSION}-{size}{'-enlarged' * enlarge}" / name[:2] / name
 
 
 def _stored(path: Path) -> bytes | None:

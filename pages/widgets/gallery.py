@@ -14,7 +14,7 @@ from mimic.data import NOUN
 from mimic.reports import text
 from mimic.reports.palette import Palette
 from mimic.workspace.decisions import Decision, standing
-from mimic.workspace.thumbs import thumbnail
+from mimic.workspace.thumbs import Thumbnail, thumbnails
 from pages.widgets.frame import Chosen
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,11 @@ def show(
     """
     scores = scores or {"score": ""}
     decided = standing(chosen.workspace, chosen.dataset, [int(sample) for sample in rows["sample"]])
-    tiles = [_tile(chosen, row, scores, edge, decided.get(int(row["sample"]))) for row in rows.to_dict("records")]
+    pictures = thumbnails(chosen.dataset.root, list(rows["path"]), chosen.workspace.cache_folder)
+    tiles = [
+        _tile(chosen, row, scores, edge, decided.get(int(row["sample"])), picture)
+        for row, picture in zip(rows.to_dict("records"), pictures, strict=True)
+    ]
     data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "markColour": colours.wrong}
     _grid(key=key, data=data)
 
@@ -63,9 +67,13 @@ def verdict(decision: Decision) -> str:
 
 
 def _tile(
-    chosen: Chosen, row: dict[Any, Any], scores: Mapping[str, str], edge: Sequence[str], decision: Decision | None
+    chosen: Chosen,
+    row: dict[Any, Any],
+    scores: Mapping[str, str],
+    edge: Sequence[str],
+    decision: Decision | None,
+    picture: Thumbnail,
 ) -> dict[str, Any]:
-    picture = thumbnail(chosen.dataset.root, row["path"], chosen.workspace.cache_folder)
     noun = NOUN[chosen.published.task]
     words = row["caption" if noun == "caption" else "label"]
     label = (

@@ -1,6 +1,6 @@
 """Images on their way into an export: found inside the root, given a harmless name, linked or copied.
 
-An image that lies in a tar is always copied out of it: no link leads into a file.
+An image that lies in a tar, or on a server, is always copied: no link leads into a file.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ from typing import Any
 from mimic.errors import MimicError
 from mimic.images import Place, is_there, locate
 from mimic.reports.exports.options import Images
+from mimic.storage import Location, Remote, said_of
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 
 _A_FOLDER = 1000  # samples of the data set: directories with a million entries are slow everywhere
 
 
-def inside(root: Path, path: str | None) -> tuple[Place | None, str]:
+def inside(root: Location, path: str | None) -> tuple[Place | None, str]:
     """Where a sample's image lies, its file as an absolute path without links; and why there is none."""
     if path is None:
         return None, "has no image"
-    found = locate(root, path)
-    file = found.file.resolve()
-    if not file.is_relative_to(root.resolve()):
+    try:
+        found = locate(root, path)
+        file = found.file.resolve()
+        if isinstance(file, Path) and not file.is_relative_to(str(root.resolve())):
+            raise ValueError
+    except ValueError:
         return None, "path leads out of the data set's root"
     if not is_there(root, path):
         return None, "file is missing"
@@ -58,7 +62,7 @@ def place(image: Place, target: Path, how: Images) -> str:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if image.size is not None:
+        if image.size is not None or isinstance(image.file, Remote):
             target.write_bytes(read(image))
         elif how == "symlink":
             target.symlink_to(image.file)
@@ -72,11 +76,11 @@ def place(image: Place, target: Path, how: Images) -> str:
                 f"{image.file} is on another file system than the export, so it cannot be hard-linked: "
                 "use --images symlink or copy"
             ) from None
-        return f"cannot be written ({error.strerror})"
+        return f"cannot be written ({said_of(error)})"
     return ""
 
 
-def place_row(root: Path, row: dict[str, Any], target: Path, how: Images) -> str:
+def place_row(root: Location, row: dict[str, Any], target: Path, how: Images) -> str:
     """`inside` and `place` in one: why the sample's image could not be placed, else nothing."""
     image, reason = inside(root, row["path"])
     return reason if image is None else place(image, target, how)

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from mimic.data import Task
 from mimic.errors import MimicError
+from mimic.storage import Location
 from mimic.workspace.files import how_to_mend, naming_damage, quoted
 from mimic.workspace.layout import Dataset, Run
 
@@ -53,7 +54,7 @@ class Published:
     published_at: str
     scores_file: Path
     samples_file: Path
-    root: Path
+    root: Location
     main: str
     signals: tuple[str, ...]
     classes: tuple[str, ...]

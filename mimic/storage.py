@@ -1,0 +1,295 @@
+"""Folders and files that do not lie on this machine: s3://, gs://, hf://, through fsspec.
+
+`Remote` has the few things of `pathlib.Path` that sources and scoring need, so that both are used alike. Only the
+user's own words (a path or `--root`) ever become a location: what a manifest or a tar calls its files is looked for
+below it, on the same server.
+
+What a server refuses for now (throttling, a dropped connection) is asked for again, with a pause that grows; so is each
+file of a batch alone. What is refused for good is an OSError that says why.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
+
+from mimic.errors import MimicError, MissingExtra
+
+# Scheme → what brings it: an extra of ours, or a package. "memory" is fsspec's own, for tests.
+_BROUGHT_BY = {"s3": "s3", "gs": "gcsfs", "hf": "hf", "memory": ""}
+# Many small files at once; botocore's own retries would multiply with those here, as would s3fs's.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"max_pool_connections": 64, "retries": {"total_max_attempts": 1}}}
+}
+ATTEMPTS = 6
+_PAUSE = 0.5  # seconds before the second attempt; doubled each time
+_BLOCK = 8 << 20  # bytes asked for at once where a file is read from front to end
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file or folder on a server.
+
+    Attributes:
+        url: without a slash at the end, e.g. ``s3://bucket/images``.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, path: str) -> Remote:
+        """Something below it.
+
+        Raises:
+            ValueError: the path leads out of it.
+        """
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError("path leads out of the root")
+        return Remote(f"{self.url}/{path}")
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        return posixpath.splitext(self.name)[1]
+
+    @property
+    def parent(self) -> Remote:
+        return Remote(self.url.rpartition("/")[0])
+
+    def resolve(self) -> Remote:
+        return self
+
+    def expanduser(self) -> Remote:
+        return self
+
+    def exists(self) -> bool:
+        return bool(_patiently(lambda: self._files.exists(self._path)))
+
+    def is_file(self) -> bool:
+        return bool(_patiently(lambda: self._files.isfile(self._path)))
+
+    def is_dir(self) -> bool:
+        return bool(_patiently(lambda: self._files.isdir(self._path)))
+
+    def size(self) -> int:
+        """In bytes.
+
+        Raises:
+            OSError: it is not there, or cannot be asked.
+        """
+        return int(_patiently(lambda: self._files.size(self._path)))
+
+    def find(self) -> list[str]:
+        """The paths of all files below it, relative to it; in no order."""
+        names = _patiently(lambda: self._files.find(self._path))
+        return [name.removeprefix(self._path).lstrip("/") for name in names]
+
+    def children(self) -> tuple[list[str], list[str]]:
+        """The names of the files and of the folders right in it, sorted."""
+        found = _patiently(lambda: self._files.ls(self._path, detail=True))
+        names = [(each["name"].rstrip("/").rpartition("/")[2], each["type"] == "directory") for each in found]
+        return sorted(n for n, folder in names if not folder), sorted(n for n, folder in names if folder)
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """The file, to be read in blocks as one goes along.
+
+        Raises:
+            OSError: it is not there, or cannot be asked.
+        """
+        return io.BufferedReader(_Blocks(self), _BLOCK)
+
+    def relative(self, path: str) -> str:
+        """A path relative to it, with forward slashes.
+
+        Args:
+            path: relative to it, or a URL below it. The file need not exist.
+
+        Raises:
+            ValueError: it leads out.
+        """
+        inside = path.removeprefix(f"{self.url}/")
+        normal = posixpath.normpath(inside)
+        if "://" in inside or normal.startswith(("/", "..")) or "\0" in normal:
+            raise ValueError("path leads out of the root")
+        return normal
+
+    @property
+    def _files(self) -> Any:
+        return _filesystem(self.url.partition("://")[0])
+
+    @property
+    def _path(self) -> str:
+        return str(self._files._strip_protocol(self.url))
+
+
+Location: TypeAlias = Path | Remote
+
+
+def children(folder: Location) -> tuple[list[str], list[str]]:
+    """The names of the files and of the folders right in a folder, sorted."""
+    if isinstance(folder, Remote):
+        return folder.children()
+    files, folders = [], []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            folders.append(entry.name)
+        elif entry.is_file():
+            files.append(entry.name)
+    return sorted(files), sorted(folders)
+
+
+def location(text: str) -> Location:
+    """What a user's words name: a path, or a URL of a kind that is known here.
+
+    Raises:
+        MimicError: a URL of another kind.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return Path(text)
+    if scheme == "file":
+        return Path(rest)
+    if scheme not in _BROUGHT_BY or "::" in text:
+        raise MimicError(f"{text} is of no kind that is read here: use s3://, gs://, hf:// or a path")
+    return Remote(text.rstrip("/"))
+
+
+def read_ranges(wanted: Sequence[tuple[Remote, int, int]]) -> list[bytes | OSError]:
+    """Pieces of files, asked for at the same time.
+
+    Args:
+        wanted: (file, first byte, how many bytes at most) of each, all of one server.
+
+    Returns:
+        The bytes of each, or why they cannot be had.
+    """
+    got: dict[int, bytes | OSError] = {}
+    left = list(range(len(wanted)))
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            _pause(attempt)
+        for place, each in zip(left, _asked([wanted[place] for place in left]), strict=True):
+            got[place] = each if isinstance(each, bytes) else _error(each)
+        left = [place for place in left if isinstance(each := got[place], OSError) and _passes(each)]
+        if not left:
+            break
+    return [got[place] for place in range(len(wanted))]
+
+
+def _asked(wanted: Sequence[tuple[Remote, int, int]]) -> list[bytes | Exception]:
+    files = wanted[0][0]._files
+    try:
+        # One request a file: without an end, some servers would be asked for its size first.
+        found: list[bytes | Exception] = files.cat_ranges(
+            [file._path for file, _, _ in wanted],
+            [first for _, first, _ in wanted],
+            [first + count for _, first, count in wanted],
+            on_error="return",
+        )
+    except Exception as error:  # whatever the server's client raises, as for a single file
+        return [error] * len(wanted)
+    return found
+
+
+class _Blocks(io.RawIOBase):
+    """A file as `io.BufferedReader` wants it."""
+
+    def __init__(self, file: Remote) -> None:
+        self._file, self._length, self._place = file, file.size(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._length}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._length - self._place)
+        if count <= 0:
+            return 0
+        (data,) = read_ranges([(self._file, self._place, count)])
+        if isinstance(data, OSError):
+            raise data
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def _filesystem(scheme: str) -> Any:
+    """fsspec's, which keeps one a process, and makes a new one in a fork.
+
+    Raises:
+        MissingExtra, MimicError: what reads such URLs is not installed.
+    """
+    import fsspec
+
+    try:
+        files = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
+        files.retries = 1  # of s3fs and gcsfs
+        return files
+    except ImportError:
+        brings = _BROUGHT_BY[scheme]
+        if brings == "gcsfs":
+            raise MimicError(f"{scheme}:// needs a package that is not installed: pip install gcsfs") from None
+        raise MissingExtra(f"{scheme}://", brings) from None
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            _pause(attempt)
+        try:
+            return ask()
+        except MimicError:
+            raise
+        except Exception as error:  # botocore's, aiohttp's, … : each client has errors of its own
+            found = _error(error)
+            if not _passes(found) or attempt == ATTEMPTS - 1:
+                raise found from None
+    raise AssertionError("unreachable")
+
+
+def _error(error: Exception) -> OSError:
+    if isinstance(error, OSError):
+        return error
+    return OSError((str(error).splitlines() or [""])[0][:160] or type(error).__name__)
+
+
+def _passes(error: OSError) -> bool:
+    """Whether the same may work a moment later."""
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return False
+    return "InvalidRange" not in str(error) and "range is not satisfiable" not in str(error)
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # not all readers again at the same moment
+
+
+def said_of(error: OSError) -> str:
+    """Why, in a few words fit to be counted."""
+    return (
+        cast(str, getattr(error, "strerror", None))
+        or (str(error).splitlines() or [""])[0][:160]
+        or (type(error).__name__)
+    )

@@ -1,0 +1,158 @@
+"""What lies on a server is what lies here, however the server behaves; and names from outside stay below the root."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mimic import storage
+from mimic.errors import MimicError
+from mimic.images import UnreadableImage, image_bytes, images_bytes, is_there
+from mimic.runs.importing import import_dataset
+from mimic.storage import Remote, location
+from mimic.workspace.datasets import read_samples
+from mimic.workspace.layout import Workspace
+from mimic.workspace.thumbs import thumbnail, thumbnails
+from tests.s3 import BUCKET, Server, bad_days
+
+
+def classes(folder: Path) -> Path:
+    """FOLDER/<split>/<class>/…, with names that sort otherwise as text than as paths, hidden ones and other files."""
+    for place, name in enumerate(["train/a/1.png", "train/a-b/0.png", "train/a/x/2.png", "val/b/3.png"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (80, 60), (40 * place, 0, 0)).save(folder / name)
+    (folder / "train/a/notes.txt").write_text("no image")
+    (folder / "train/.hidden").mkdir()
+    shutil.copy(folder / "train/a/1.png", folder / "train/.hidden/1.png")
+    return folder
+
+
+def test_class_folders_on_s3_are_listed_as_they_are_here(server: Server, tmp_path: Path) -> None:
+    folder, workspace = classes(tmp_path / "folder"), Workspace(tmp_path / "w")
+    url = server.upload(folder, "classes")
+    here, found = import_dataset(workspace, folder, "here")
+    there, found_there = import_dataset(workspace, location(url + "/"), "there")
+    assert there.content == here.content
+    assert found_there.found.counts.keys() == found.found.counts.keys()
+    assert [sample.split for sample in read_samples(there, 0, 4)] == ["train", "train", "train", "val"]
+
+
+def shard(path: Path) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for key in range(6):
+            image = io.BytesIO()
+            Image.new("RGB", (100, 100), (0, 40 * key, 0)).save(image, "PNG")
+            for name, data in ((f"{key:03}.png", image.getvalue()), (f"{key:03}.txt", f"thing {key}".encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_a_sample_of_a_tar_on_s3_is_one_request_for_its_own_bytes(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    shard(tmp_path / "shards/00000.tar")
+    shard(tmp_path / "shards/00001.tar")
+    url, workspace = server.upload(tmp_path / "shards", "shards"), Workspace(tmp_path / "w")
+    here, _ = import_dataset(workspace, tmp_path / "shards", "here")
+    server.fault = bad_days
+    there, _ = import_dataset(workspace, location(url), "there")
+    server.fault = lambda number: None
+    assert there.content == here.content
+    path = read_samples(there, 9, 10)[0].path
+    assert path is not None
+    server.asked.clear()
+    assert image_bytes(there.root, path) == image_bytes(here.root, path)
+    offset, size = (int(each) for each in path.partition("#")[2].partition("/")[0].split("+"))
+    assert server.asked == [(f"/{BUCKET}/shards/00001.tar", f"bytes={offset}-{offset + size - 1}")]
+    assert is_there(there.root, path)
+    assert not is_there(there.root, path.replace(f"+{size}/", "+99999999/"))
+
+
+def test_pictures_of_a_gallery_come_together_and_are_kept(server: Server, tmp_path: Path) -> None:
+    url = server.upload(classes(tmp_path / "folder"), "gallery")
+    paths = ["train/a/1.png", "train/a-b/0.png", None, "val/b/none.png", "../secret.png"]
+    server.asked.clear()
+    shown = thumbnails(location(url), paths, tmp_path / "cache")
+    assert [bool(each.uri) for each in shown] == [True, True, False, False, False]
+    assert [each.reason for each in shown[2:]] == [
+        "no image",
+        "file is missing",
+        "path leads out of the data set's root",
+    ]
+    assert shown[:2] == [thumbnail(tmp_path / "folder", path, tmp_path / "other") for path in paths[:2]]
+    server.asked.clear()
+    assert thumbnail(location(url), paths[0], tmp_path / "cache") == shown[0]
+    assert server.asked == []
+
+
+def test_a_server_that_never_answers_is_a_counted_reason_soon(server: Server, tmp_path: Path) -> None:
+    url = server.upload(classes(tmp_path / "folder"), "throttled")
+    server.fault = lambda number: "slow"
+    began = time.monotonic()
+    with pytest.raises(UnreadableImage, match=r"file cannot be read \(.*reduce your request rate"):
+        image_bytes(location(url), "train/a/1.png")
+    assert time.monotonic() - began < 20
+    assert len(server.asked) == storage.ATTEMPTS
+    server.fault = lambda number: "drop"
+    assert isinstance(images_bytes(location(url), ["train/a/1.png"])[0], UnreadableImage)
+
+
+def test_a_missing_key_is_not_asked_for_again(server: Server) -> None:
+    with pytest.raises(UnreadableImage, match="file is missing"):
+        image_bytes(location(f"s3://{BUCKET}/nothing"), "here.png")
+    assert len(server.asked) == 1
+
+
+def test_an_empty_object_is_said_as_an_empty_file_is(server: Server) -> None:
+    server.client.put_object(Bucket=BUCKET, Key="empty/a.png", Body=b"")
+    assert image_bytes(location(f"s3://{BUCKET}/empty"), "a.png") == b""
+
+
+@pytest.mark.parametrize(
+    "path", ["../up.png", "a/../../up.png", "/etc/passwd", "s3://other/a.png", "file:///etc/passwd", "a\0.png", ".."]
+)
+def test_no_name_leads_out_of_a_root_on_a_server(path: str) -> None:
+    root = Remote("s3://bucket/images")
+    with pytest.raises(ValueError, match="leads out"):
+        root.relative(path)
+    assert root.relative("s3://bucket/images/a/./b.png") == "a/b.png"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host/x", "simplecache::s3://bucket/x", "s3://a::file:///etc/passwd", "ssh://x/y"]
+)
+def test_other_kinds_of_urls_are_refused(url: str) -> None:
+    with pytest.raises(MimicError, match="is of no kind that is read here"):
+        location(url)
+
+
+def test_a_path_stays_a_path() -> None:
+    assert location("a/b") == Path("a/b")
+    assert location("file:///a/b") == Path("/a/b")
+    assert location("torchvision:DTD") == Path("torchvision:DTD")
+
+
+def test_what_reads_a_kind_and_is_not_installed_is_named() -> None:
+    with pytest.raises(MimicError, match="pip install gcsfs"):
+        location("gs://bucket/x").exists()
+
+
+def test_a_file_is_read_from_front_to_end_and_in_jumps() -> None:
+    import fsspec
+
+    data = bytes(range(256)) * 100_000
+    fsspec.filesystem("memory").pipe_file("/folder/big", data)
+    with location("memory://folder/big").open() as file:
+        assert file.seek(0, 2) == len(data)
+        for place in (0, 512, 12_000_000, 11_999_000, 3):
+            file.seek(place)
+            assert file.read(700) == data[place : place + 700]
+        file.seek(0)
+        assert file.read() == data
