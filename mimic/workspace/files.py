@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MimicError(f"{path} is not valid JSON ({error}): restore it, or delete its folder") from None
     if not isinstance(value, dict):
         raise MimicError(f"{path} does not hold a JSON object: restore it, or delete its folder")

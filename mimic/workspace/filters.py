@@ -81,8 +81,5 @@ def _path(workspace: Workspace, name: str) -> Path:
 
 
 def _read(path: Path) -> NamedFilter:
-    facts = read_facts(path)
-    try:
-        return NamedFilter(path.stem, facts["dataset"], facts["created"], facts["rule"], facts["counts"])
-    except KeyError as error:
-        raise MimicError(f"{path} lacks the field {error}: save the filter again, or remove the file") from None
+    facts = read_facts(path, {"dataset": str, "created": str, "rule": dict, "counts": dict})
+    return NamedFilter(path.stem, facts["dataset"], facts["created"], facts["rule"], facts["counts"])
