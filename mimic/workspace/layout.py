@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -32,6 +33,15 @@ ENVIRONMENT = "MIMIC_WORKSPACE"  # the variable that names another default
 # Kinds of runs that others go before, where one is picked unasked; see `Workspace.published`.
 _LATER = {"import": 1, "train": 2}
 State = Literal["published", "running", "failed", "interrupted"]
+
+# What every data set and run says of itself.
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "dataset.json": {
+        "root": str, "samples": int, "classes": list, "columns": list, "splits": dict, "content": str,
+        "samples_file": str, "truth": bool,
+    },
+    "run.json": {"dataset": str, "created": str, "signals": list, "main": str, "samples": int},
+}  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -323,11 +333,14 @@ class Workspace:
         return f"no {kind} {name!r} in the workspace {self.path}: it has {listed}"
 
 
-def read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Path, fields: Mapping[str, type | tuple[type, ...]] | None = None) -> dict[str, Any]:
     """The object in a JSON file of a workspace, whichever version wrote it; one that says no format is of format 1.
 
+    Args:
+        fields: what it must hold, and of which type.
+
     Raises:
-        MimicError: it is not valid JSON, or of a newer format than this version reads.
+        MimicError: it is not valid JSON, of a newer format than this version reads, or lacks a field.
         FileNotFoundError: there is no such file.
     """
     facts = read_json(path)
@@ -337,13 +350,17 @@ def read_facts(path: Path) -> dict[str, Any]:
             f"{path} was written by a newer version of mimic (its format is {form}; mimic {version('mimic-score')} "
             f"reads formats up to {FORMAT}): install the newer version, or import and score again in another workspace"
         )
+    for name, kind in (fields or {}).items():
+        if not isinstance(facts.get(name), kind):
+            what = f"lacks the field {name!r}" if name not in facts else f"has no such field {name!r} as mimic writes"
+            raise MimicError(f"{path} {what}: restore it, or remove it")
     return facts
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
     """The facts of a data set or run; None where there is no such file."""
     try:
-        return read_facts(path)
+        return read_facts(path, _FIELDS[path.name])
     except (FileNotFoundError, NotADirectoryError):
         return None
 
