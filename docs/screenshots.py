@@ -83,8 +83,13 @@ def newest(workspace: Path, dataset: str) -> str:
 
 
 @contextmanager
-def serving(workspace: Path) -> Iterator[str]:
-    """A server of the app on a workspace; its address."""
+def serving(workspace: Path, path: str = "") -> Iterator[str]:
+    """A server of the app on a workspace; its address.
+
+    Args:
+        workspace: what it shows.
+        path: what the app's addresses begin with, where its settings say so.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -93,7 +98,7 @@ def serving(workspace: Path) -> Iterator[str]:
     log, home = workspace / "server.log", app_file().parent
     with log.open("wb") as file:
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    base = f"http://127.0.0.1:{port}"
+    base = f"http://127.0.0.1:{port}{path}"
     try:
         for _ in range(300):
             try:
