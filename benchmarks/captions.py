@@ -113,8 +113,8 @@ def report_quality(table: pd.DataFrame, judged: int) -> Section:
     body = f"""AUROC of finding the {faulty} faulty captions among {judged} judged pairs (columns: all kinds, swapped,
 junk), and average precision, mean over {len(every)} draws of families and faults. The reference is trained on other,
 true pairs. `mimic` is of the scope projections, mean over {DRAWS} draws of batches of {BATCH}. Combinations are means
-of normal scores, without truth. *cut*: by how much 1 − AUROC shrinks against CLIP score alone (`clip`), mean over draws,
-with its standard error.
+of normal scores, without truth. *cut*: by how much 1 − AUROC shrinks against CLIP score alone (`clip`), mean over
+draws, with its standard error.
 
 {markdown(wide)}
 
@@ -243,10 +243,10 @@ def report_training(table: pd.DataFrame, judged: int) -> Section:
     ]
     body = f"""A two-tower (two matrices on frozen features) trained from drawn weights on {judged - judged // KIN}
 pairs of which {table.wrong.iloc[0]:.0%} are faulty, batches of {BATCH}, AdamW {RATE}; the reference is the same start
-trained on other families' true pairs. Held out: true pairs of other pictures of the families trained on, and of families that
-neither has seen. *loss*: the lowest held-out contrastive loss; *gain*: how much lower than uniform's on the same draw,
-with its standard error over {table.seed.nunique()} draws; recall both ways at that point; *steps*: steps to uniform's
-lowest loss, by uniform's own steps (2: never).
+trained on other families' true pairs. Held out: true pairs of other pictures of the families trained on, and of
+families that neither has seen. *loss*: the lowest held-out contrastive loss; *gain*: how much lower than uniform's on
+the same draw, with its standard error over {table.seed.nunique()} draws; recall both ways at that point; *steps*: steps
+to uniform's lowest loss, by uniform's own steps (2: never).
 
 {markdown(wide)}
 

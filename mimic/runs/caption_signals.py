@@ -5,8 +5,11 @@ What lies near is judged by the frozen features that the run read, or by the ref
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +20,11 @@ from mimic.runs.embeddings import read_embeddings
 from mimic.runs.inputs import Vectors
 from mimic.runs.loading import decoding_threads
 from mimic.runs.prepare import Prepared
+from mimic.scores import VERSION
 from mimic.scores.captions import basic, english, length, neighbour_agreement, specificity
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.workspace.datasets import Inputs, read_inputs
+from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.layout import Run
 
 _PIECE = 256
@@ -30,6 +35,7 @@ def caption_columns(
     prepared: Prepared,
     run: Run,
     signals: Sequence[str],
+    cache: Path,
     threads: int | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Values]:
@@ -39,6 +45,7 @@ def caption_columns(
         prepared: what the run was made from.
         run: the run.
         signals: names.
+        cache: the folder of what was seen of pictures before, as `mimic.runs.observe` keeps it.
         threads: how many decode; by default one a core.
         on_progress: told how many pictures have been looked at.
 
@@ -55,7 +62,7 @@ def caption_columns(
             f"data set {prepared.dataset.name!r} has no images, and {pictures[0]} is a picture's: leave it out"
         )
     looked = prepared.dataset.has_images and bool(pictures or "basic" in signals)
-    seen = _look(prepared, inputs, threads, on_progress) if looked else None
+    seen = _look(prepared, inputs, cache, threads, on_progress) if looked else None
     columns: dict[str, Values] = {}
     for name in signals:
         if name in IMAGE_SIGNALS:
@@ -97,24 +104,41 @@ def _neighbours(prepared: Prepared, run: Run) -> Values:
     return values
 
 
-def _look(prepared: Prepared, inputs: Inputs, threads: int | None, on_progress: Callable[[int], None]) -> Values:
+def _look(
+    prepared: Prepared, inputs: Inputs, cache: Path, threads: int | None, on_progress: Callable[[int], None]
+) -> Values:
     """(N, P + 2): the picture signals in their order, then width and height; NaN where a picture cannot be read."""
+    told = json.dumps(["pictures", *IMAGE_SIGNALS, VERSION])
+    folder = make_folder(cache / hashlib.sha256(told.encode()).hexdigest()[:16])
 
-    def look(path: str) -> list[float]:
+    def read(path: str) -> bytes:
         try:
-            data = image_bytes(prepared.dataset.root, path)
-            picture = Picture(read_image(data), len(data))
+            return image_bytes(prepared.dataset.root, path)
         except UnreadableImage:
-            return [np.nan] * (len(IMAGE_SIGNALS) + 2)
-        return [*(signal(picture) for signal in IMAGE_SIGNALS.values()), *map(float, picture.image.size)]
+            return b""
 
-    def rows() -> Iterator[list[float]]:
+    def rows() -> Iterator[Values]:
         with ThreadPoolExecutor(threads or decoding_threads(), thread_name_prefix="look") as pool:
             for first in range(0, len(inputs.paths), _PIECE):
-                yield from pool.map(look, inputs.paths[first : first + _PIECE])
+                files = list(pool.map(read, inputs.paths[first : first + _PIECE]))
+                digests = b"".join(hashlib.sha256(each).digest() for each in files)
+                path = folder / f"{hashlib.sha256(digests).hexdigest()[:32]}.npy"
+                if not path.exists():
+                    seen = np.array(list(pool.map(_look_at, files)), np.float32)
+                    with replacing(path) as temporary, temporary.open("wb") as file:
+                        np.save(file, seen)
+                yield np.load(path)
                 on_progress(min(first + _PIECE, len(inputs.paths)))
 
-    return np.array(list(rows()), np.float32)
+    return np.concatenate(list(rows()))
+
+
+def _look_at(data: bytes) -> list[float]:
+    try:
+        picture = Picture(read_image(data), len(data))
+    except UnreadableImage:
+        return [np.nan] * (len(IMAGE_SIGNALS) + 2)
+    return [*(signal(picture) for signal in IMAGE_SIGNALS.values()), *map(float, picture.image.size)]
 
 
 def _size(seen: Values | None, row: int) -> tuple[int, int] | None:

@@ -107,7 +107,7 @@ def add_signals(
             if PROMPTED in signals:
                 columns[PROMPTED] = prompt_scores(prepared, clip or "", threads, looked)
         else:
-            columns = caption_columns(prepared, run, signals, threads, looked)
+            columns = caption_columns(prepared, run, signals, workspace.cache_folder / "features", threads, looked)
         for shard in made.shards:
             part = read_part(run, shard)
             places = np.searchsorted(prepared.numbers, part["sample"].to_numpy())

@@ -20,7 +20,7 @@ from torch import Tensor
 from mimic.models.calling import evaluating, run
 from mimic.runs.config import ScoreConfig
 from mimic.scores.heads import Frozen, standardised, weighted_heads
-from mimic.workspace.files import finish, temporary_name
+from mimic.workspace.files import replacing
 from mimic.workspace.layout import Workspace
 
 B = TypeVar("B")
@@ -158,12 +158,10 @@ def _images(prepared: Any, samples: NDArray[np.int32]) -> Tensor:
 def save_bench(folder: Path, bench: Any) -> tuple[Path, dict[str, Any]]:
     """A bench's arrays as a file that other processes read; its path, and the bench's other fields."""
     path = folder / "bench.npz"
-    temporary = temporary_name(path)
     held = {f.name: getattr(bench, f.name) for f in fields(bench)}
     arrays = {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    finish(temporary, path)
     return path, {name: value for name, value in held.items() if name not in arrays}
 
 

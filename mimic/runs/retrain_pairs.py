@@ -27,7 +27,7 @@ from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
 from mimic.runs.retrain_fits import Fit
 from mimic.workspace.datasets import caption_groups, read_inputs
-from mimic.workspace.files import finish, make_folder, temporary_name
+from mimic.workspace.files import make_folder, replacing
 
 NEAREST = 5
 OUTCOME = f"recall@{NEAREST}"
@@ -119,11 +119,9 @@ def _features(prepared: Prepared, cache: Path) -> tuple[NDArray[np.float32], NDA
         return images, texts, rows >= 0
     path = make_folder(cache) / f"{prepared.id}.npz"
     if not path.exists():
-        found = _embedded(prepared)
-        temporary = temporary_name(path)
-        with temporary.open("wb") as file:
-            np.savez(file, images=found[0], texts=found[1], usable=found[2])
-        finish(temporary, path)
+        images, texts, usable = _embedded(prepared)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, images=images, texts=texts, usable=usable)
     with np.load(path) as kept:
         return kept["images"], kept["texts"], kept["usable"]
 

@@ -18,7 +18,7 @@ from mimic.losses import Clip
 from mimic.models.build import build_model
 from mimic.models.checkpoint import load_checkpoint, save_checkpoint
 from mimic.models.direction import Direction
-from mimic.runs import manager, pair_worker
+from mimic.runs import caption_signals, demo, manager, pair_worker
 from mimic.runs.config import ScoreConfig
 from mimic.runs.embeddings import read_embeddings
 from mimic.runs.further import add_signals, possible
@@ -31,6 +31,7 @@ from mimic.scores.captions import neighbour_agreement, specificity
 from mimic.scores.scorer import BatchScores
 from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.publish import read_parts
 from tests.runs.captioned import SWAPPED, Captioned, N, make
 
 SHARDS = Path(__file__).resolve().parents[2] / "sample_data" / "captions"
@@ -171,6 +172,18 @@ def test_further_signals(workspace: Workspace, pairs: Captioned) -> None:
         add_signals(workspace, base, ["sharpness"])
     with pytest.raises(MimicError, match="there is no further signal 'knn' of this run"):
         add_signals(workspace, base, ["knn"])
+
+
+def test_pictures_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Workspace(tmp_path)
+    demo.import_captions(place)
+    base = manager.score(place, demo.captions_config().model_copy(update={"limit": 300}))
+    first = add_signals(place, base, ["basic", "sharpness"])
+    monkeypatch.setattr(caption_signals, "read_image", None)  # whoever calls it fails
+    again = add_signals(place, base, ["sharpness", "basic"])
+    assert again.id != first.id
+    names = ["sharpness", "basic"]
+    pd.testing.assert_frame_equal(*(read_parts(run, names).to_pandas() for run in (first, again)))
 
 
 def test_training(workspace: Workspace, pairs: Captioned) -> None:
