@@ -1,5 +1,7 @@
 """Compare: signals that keep as many samples, and named filters: where they agree, and where the argument is."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 
 from mimic.data import NOUN
@@ -14,7 +16,8 @@ from mimic.reports.figures import CONFIG
 from mimic.workspace.decisions import overruling
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.audit import rows_of
-from mimic.workspace.queries.compare import CELLS, MOST, density, examples
+from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing, density, examples
+from mimic.workspace.queries.decided import decided_pairs
 from mimic.workspace.queries.dense import Dense
 from pages.widgets import frame, gallery, state
 from pages.widgets.runs import short_names
@@ -55,77 +58,121 @@ def at(name: str, keep: int) -> Rule:
     return ShareRule(**columns[name].model_dump(), best=Best(count=keep))
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Who is compared, and what came of it.
+
+    Attributes:
+        names, rules: of A, B and further ones.
+        keep: how many samples each signal keeps; 0 where only filters are compared.
+        crossing, found: how their votes agree; A's and B's.
+        alike: how alike A and B rank the samples; None where one has no score.
+        own_truth: whether people's decisions stand in for the truth.
+    """
+
+    names: list[str]
+    rules: list[Rule]
+    keep: int
+    crossing: Crossing
+    found: Agreement
+    alike: ruling.Likeness | None
+    own_truth: bool
+
+
 # --- who is compared, at which budget -------------------------------------------------------------------------------
-own = chosen.signal
-others = [name for name, column in columns.items() if name != own]
-others.sort(key=lambda name: columns[name].run != chosen.run.id)  # those of the run at hand first
-st.caption("A is the signal chosen above, or a named filter. Every signal keeps the same number of samples.")
-place = st.columns([1.6, 1.6, 2, 2.4], vertical_alignment="bottom")
-firsts = ["the signal", *filters]
-first = place[0].selectbox(
-    "A", firsts, key=state.one_of("a", firsts), format_func=lambda name: called(own if name not in filters else name)
-)
-a = own if first not in filters else first
-seconds = [name for name in [*others, *filters] if name != a] or [own]
-b = place[1].selectbox("B", seconds, key=state.one_of("b", seconds), format_func=called)
-more = [name for name in [own, *others, *filters] if name not in (a, b)]
-also = place[2].multiselect(
-    "And also", more, key=state.some_of("also", more), format_func=called, max_selections=MOST - 2,
-    placeholder="signals and filters",
-)  # fmt: skip
-names = [a, b, *also]
-signals = [columns[name] for name in names if name in columns]
-keep = 0
-if signals:
-    most = min(len(column.rising(table)) for column in signals)
-    fixed = next((ruling.outcome(filters[name], table).kept for name in names if name in filters), round(0.8 * most))
-    state.number("keep", fixed)
-    state.put(keep=min(max(round(state.get("keep")), 0), most))
-    keep = place[3].slider("Samples that each signal keeps", 0, most, key=state.key("keep"), on_change=state.change)
-rules = [at(name, keep) for name in names]
-truth = table.truth() or ruling.verdicts(table, overruling(chosen.workspace, dataset))
-crossing = ruling.crossing(rules, table, truth)
-found, alike = crossing.agreement(0, 1), ruling.likeness(rules[0], rules[1], table)
+def ask() -> tuple[list[str], int]:
+    """The members' names, A and B first, and how many samples each signal keeps."""
+    own = chosen.signal
+    others = [name for name, column in columns.items() if name != own]
+    others.sort(key=lambda name: columns[name].run != chosen.run.id)  # those of the run at hand first
+    st.caption("A is the signal chosen above, or a named filter. Every signal keeps the same number of samples.")
+    place = st.columns([1.6, 1.6, 2, 2.4], vertical_alignment="bottom")
+    firsts = ["the signal", *filters]
+    first = place[0].selectbox(
+        "A",
+        firsts,
+        key=state.one_of("a", firsts),
+        format_func=lambda name: called(own if name not in filters else name),
+    )
+    a = own if first not in filters else first
+    seconds = [name for name in [*others, *filters] if name != a] or [own]
+    b = place[1].selectbox("B", seconds, key=state.one_of("b", seconds), format_func=called)
+    more = [name for name in [own, *others, *filters] if name not in (a, b)]
+    also = place[2].multiselect(
+        "And also", more, key=state.some_of("also", more), format_func=called, max_selections=MOST - 2,
+        placeholder="signals and filters",
+    )  # fmt: skip
+    names = [a, b, *also]
+    signals = [columns[name] for name in names if name in columns]
+    keep = 0
+    if signals:
+        most = min(len(column.rising(table)) for column in signals)
+        fixed = next(
+            (ruling.outcome(filters[name], table).kept for name in names if name in filters), round(0.8 * most)
+        )
+        state.number("keep", fixed)
+        state.put(keep=min(max(round(state.get("keep")), 0), most))
+        keep = place[3].slider("Samples that each signal keeps", 0, most, key=state.key("keep"), on_change=state.change)
+    return names, keep
+
+
+def compare(names: list[str], keep: int) -> Compared:
+    """Count it all."""
+    rules = [at(name, keep) for name in names]
+    people = None if table.truth() else ruling.verdicts(table, overruling(chosen.workspace, dataset))
+    crossing = ruling.crossing(rules, table, table.truth() or people)
+    alike = ruling.likeness(rules[0], rules[1], table)
+    return Compared(names, rules, keep, crossing, crossing.agreement(0, 1), alike, people is not None)
+
 
 # --- how alike they are ---------------------------------------------------------------------------------------------
-cards = st.columns(4, gap="small")
-cards[0].metric("Same decision", text.percent(found.agreeing), border=True, height="stretch")
-cards[1].metric(
-    "Overlap of what is dropped",
-    text.percent(found.jaccard_dropped),
-    delta=f"{text.percent(found.jaccard_by_chance)} by chance",
-    delta_color="off",
-    delta_arrow="off",
-    border=True,
-    height="stretch",
-    help="Dropped by both, of those dropped by either (Jaccard)",
-)
-cards[2].metric(
-    "Rank correlation",
-    text.score(alike.spearman) if alike else "–",
-    delta=f"on {text.count(alike.pairs.a.size)} of {text.count(alike.pairs.shared)} samples" if alike else None,
-    delta_color="off",
-    delta_arrow="off",
-    border=True,
-    height="stretch",
-    help=f"Spearman's ρ over all scores, whatever the budget; Kendall's τ is {text.score(alike.kendall, 3)}"
-    if alike
-    else "A filter that combines several rules goes by their votes: it has no score to be ranked by",
-)
-cards[3].metric(
-    "Not compared",
-    text.count(found.left_out),
-    border=True,
-    height="stretch",
-    help="Samples that A or B has no score for",
-)
+def figures_of(one: Compared) -> None:
+    """Four figures of A and B."""
+    found, alike = one.found, one.alike
+    cards = st.columns(4, gap="small")
+    cards[0].metric("Same decision", text.percent(found.agreeing), border=True, height="stretch")
+    cards[1].metric(
+        "Overlap of what is dropped",
+        text.percent(found.jaccard_dropped),
+        delta=f"{text.percent(found.jaccard_by_chance)} by chance",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help="Dropped by both, of those dropped by either (Jaccard)",
+    )
+    cards[2].metric(
+        "Rank correlation",
+        text.score(alike.spearman) if alike else "–",
+        delta=f"on {text.count(alike.pairs.a.size)} of {text.count(alike.pairs.shared)} samples" if alike else None,
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help=f"Spearman's ρ over all scores, whatever the budget; Kendall's τ is {text.score(alike.kendall, 3)}"
+        if alike
+        else "A filter that combines several rules goes by their votes: it has no score to be ranked by",
+    )
+    cards[3].metric(
+        "Not compared",
+        text.count(found.left_out),
+        border=True,
+        height="stretch",
+        help="Samples that A or B has no score for",
+    )
 
-left, right = st.columns([3, 2], gap="large")
-lines = [drawn[1] if drawn else None for drawn in (rule.line(table) for rule in rules[:2])]
-with left:
+
+def scatter(one: Compared) -> None:
+    """Where samples lie on A's and B's scores; their rules, where one has none."""
+    (a, b, *_), rules, alike = one.names, one.rules, one.alike
+    lines = [drawn[1] if drawn else None for drawn in (rule.line(table) for rule in rules[:2])]
+    people = overruling(chosen.workspace, dataset)
+    decided = decided_pairs(people, rules[0].score(table), rules[1].score(table)) if alike else None
     if alike:
         st.plotly_chart(
-            figures.density(density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1])),
+            figures.density(
+                density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1]), decided=decided
+            ),
             config=CONFIG,
             key=f"density {a} {b}",
             alt=f"Where samples lie on {called(a)} and {called(b)}",
@@ -134,7 +181,17 @@ with left:
         for letter, name, rule in zip("AB", (a, b), rules, strict=False):
             st.markdown(f"**{letter}: {text.markdown(called(name))}** :small[keeps: {text.markdown(rule.words, 400)}]")
         st.caption("A filter that combines several rules goes by their votes, so there are no scores to draw.")
-with right:
+    if decided is not None and not decided.empty:
+        some = f" of {text.count(people.num_rows)}" if people.num_rows > len(decided) else ""
+        st.caption(
+            f"The marks are {text.count(len(decided))}{some} samples that people decided about: "
+            "a triangle up is kept, a cross dropped, a diamond relabelled."
+        )
+
+
+def agreement(one: Compared) -> None:
+    """What A and B do at this budget."""
+    found = one.found
     st.markdown("**Agreement** :small[at this budget]")
     for row in (CELLS[:2], CELLS[2:]):
         for column, cell in zip(st.columns(2, gap="small"), row, strict=True):
@@ -156,11 +213,14 @@ with right:
             f"Of what only A drops **{shares[0]}** are wrong {NOUN[chosen.published.task]}s; "
             f"of what only B drops **{shares[1]}**."
         )
-    if truth is not None and table.truth() is None:
+    if one.own_truth:
         st.caption("Wrong and right by people's decisions, which are no random draw.")
 
+
 # --- who drops together ---------------------------------------------------------------------------------------------
-if also:
+def together(one: Compared) -> None:
+    """Which of more than two drop the same samples."""
+    names, crossing = one.names, one.crossing
     st.markdown("**Who drops together**")
     everyone = crossing.combinations()
     nobody = everyone[everyone["drops"].map(len) == 0]["samples"].sum()
@@ -174,47 +234,50 @@ if also:
         f"{text.count(nobody)} samples that nobody drops are left out, and so is what somebody has no score for."
         + (f" The {figures.LARGEST} most frequent of {len(everyone)}." if len(everyone) > figures.LARGEST + 1 else "")
     )
-left, right = st.columns([2, 3], gap="large") if alike and dataset.classes else (st.container(), st.container())
-with left:
-    if alike:
-        st.markdown("**At every budget** :small[A and B]")
-        same = keep / alike.pairs.shared if a in columns and b in columns else None
-        st.plotly_chart(
-            figures.overlap(alike.overlaps, colours, same),
-            config=CONFIG,
-            key=f"overlap {a} {b}",
-            alt="Overlap of what A and B drop at every budget, beside chance",
-        )
-    if alike and alike.pairs.a.size < alike.pairs.shared:
+
+
+def budgets(one: Compared, alike: ruling.Likeness) -> None:
+    """How far A and B drop the same at every budget."""
+    a, b = one.names[:2]
+    st.markdown("**At every budget** :small[A and B]")
+    same = one.keep / alike.pairs.shared if a in columns and b in columns else None
+    st.plotly_chart(
+        figures.overlap(alike.overlaps, colours, same),
+        config=CONFIG,
+        key=f"overlap {a} {b}",
+        alt="Overlap of what A and B drop at every budget, beside chance",
+    )
+    if alike.pairs.a.size < alike.pairs.shared:
         st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
-with right:
-    if dataset.classes:
-        by_class = crossing.by_class(dataset.classes)
-        some = f", {CLASSES} of {len(by_class)}" if len(by_class) > CLASSES else ""
-        st.markdown(f"**By class** :small[the most disputed first{some}]")
-        shares = {str(number): st.column_config.NumberColumn(f"{called(name)} drops", format="%.1f%%")
-                  for number, name in enumerate(names)}  # fmt: skip
-        shown = by_class.head(CLASSES)
-        numbers = ["wrong", "disputed", *shares]
-        shown = shown.assign(**100 * shown[numbers])
-        st.dataframe(
-            shown.drop(columns="wrong") if shown["wrong"].isna().all() else shown,
-            hide_index=True,
-            height=300,
-            column_config={
-                "label": "Class",
-                "samples": st.column_config.NumberColumn("Samples", format="localized"),
-                "wrong": st.column_config.NumberColumn("Wrong", format="%.1f%%"),
-                "disputed": st.column_config.NumberColumn("Disputed", format="%.1f%%"),
-                **shares,
-            },
-            alt="What each drops of every class",
-        )
+
+
+def classes(one: Compared) -> None:
+    """What becomes of each class."""
+    by_class = one.crossing.by_class(dataset.classes)
+    some = f", {CLASSES} of {len(by_class)}" if len(by_class) > CLASSES else ""
+    st.markdown(f"**By class** :small[the most disputed first{some}]")
+    shares = {str(number): st.column_config.NumberColumn(f"{called(name)} drops", format="%.1f%%")
+              for number, name in enumerate(one.names)}  # fmt: skip
+    shown = by_class.head(CLASSES)
+    numbers = ["wrong", "disputed", *shares]
+    shown = shown.assign(**100 * shown[numbers])
+    st.dataframe(
+        shown.drop(columns="wrong") if shown["wrong"].isna().all() else shown,
+        hide_index=True,
+        height=300,
+        column_config={
+            "label": "Class",
+            "samples": st.column_config.NumberColumn("Samples", format="localized"),
+            "wrong": st.column_config.NumberColumn("Wrong", format="%.1f%%"),
+            "disputed": st.column_config.NumberColumn("Disputed", format="%.1f%%"),
+            **shares,
+        },
+        alt="What each drops of every class",
+    )
+
 
 # --- the four galleries, the disputed ones first --------------------------------------------------------------------
-
-
-def quadrant(cell: str) -> dict[str, str]:
+def quadrant(rules: list[Rule], cell: str) -> dict[str, str]:
     """What Review needs to bring up a quadrant: a rule, and whether it keeps or drops the quadrant's samples."""
     left, right = rules[:2]
     made = {
@@ -227,44 +290,74 @@ def quadrant(cell: str) -> dict[str, str]:
     return {"queue": "rule", "rule": expression(made, chosen.run.id), "side": side}
 
 
-state.number("seed", 0)
-with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-    st.button(
-        "Another draw", icon=":material/casino:",
-        on_click=lambda: state.change(seed=(round(state.get("seed") or 0) + 1) % 10_000),
-    )  # fmt: skip
-    st.caption(
-        f"Up to {TILES} drawn from each group. The edge of a tile shows A's decision on the left, B's on the right."
-    )
-seed = round(state.get("seed") or 0)
-votes = [rule.votes(table).votes for rule in rules[:2]]
-drawn = examples(votes[0], votes[1], table.inside(rules[0].runs | rules[1].runs), TILES, seed)
-every = [sample for samples in drawn.values() for sample in samples]
-cards = rows_of(chosen.published, every)
-cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
-shown_scores = {key: key.upper() for key, rule in zip("ab", rules, strict=False) if ruling.has_score(rule)} or {"a": ""}
-for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
-    for column, cell in zip(st.columns(2, gap="large"), row, strict=True):
-        with column:
-            meaning, *decisions = MEANING[cell]
-            st.markdown(f"**{cell[0].upper() + cell[1:]}** · {text.count(found.counts[cell])} :small[{meaning}]")
-            gallery.show(
-                chosen,
-                cards.loc[drawn[cell]],
-                colours,
-                key=f"cell {cell}",
-                name=f"Samples that {cell}",
-                scores=shown_scores,
-                edge=[getattr(colours, decision) for decision in decisions],
-                tile=104,
-                empty="No sample.",
-            )
-            if found.counts[cell]:
-                st.page_link(
-                    "pages/review.py",
-                    label="Review these",
-                    icon=":material/rate_review:",
-                    query_params=chosen.address | quadrant(cell),
+def galleries(one: Compared, seed: int) -> None:
+    """Examples of what both, one or neither of A and B drops."""
+    rules, found = one.rules, one.found
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.button(
+            "Another draw", icon=":material/casino:",
+            on_click=lambda: state.change(seed=(round(state.get("seed") or 0) + 1) % 10_000),
+        )  # fmt: skip
+        st.caption(
+            f"Up to {TILES} drawn from each group. The edge of a tile shows A's decision on the left, B's on the right."
+        )
+    votes = [rule.votes(table).votes for rule in rules[:2]]
+    drawn = examples(votes[0], votes[1], table.inside(rules[0].runs | rules[1].runs), TILES, seed)
+    every = [sample for samples in drawn.values() for sample in samples]
+    cards = rows_of(chosen.published, every)
+    cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
+    ranked = {key: key.upper() for key, rule in zip("ab", rules, strict=False) if ruling.has_score(rule)} or {"a": ""}
+    for row in (("only A drops", "only B drops"), ("both drop", "both keep")):
+        for column, cell in zip(st.columns(2, gap="large"), row, strict=True):
+            with column:
+                meaning, *decisions = MEANING[cell]
+                st.markdown(f"**{cell[0].upper() + cell[1:]}** · {text.count(found.counts[cell])} :small[{meaning}]")
+                gallery.show(
+                    chosen,
+                    cards.loc[drawn[cell]],
+                    colours,
+                    key=f"cell {cell}",
+                    name=f"Samples that {cell}",
+                    scores=ranked,
+                    edge=[getattr(colours, decision) for decision in decisions],
+                    tile=104,
+                    empty="No sample.",
                 )
-view = {"a": a if a in filters else None, "b": b, "also": also, "keep": keep if signals else None, "seed": seed}
-state.leave("compare", chosen.address | view)
+                if found.counts[cell]:
+                    st.page_link(
+                        "pages/review.py",
+                        label="Review these",
+                        icon=":material/rate_review:",
+                        query_params=chosen.address | quadrant(rules, cell),
+                    )
+
+
+@frame.part
+def body() -> None:
+    """All that a budget changes."""
+    one = compare(*ask())
+    figures_of(one)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        scatter(one)
+    with right:
+        agreement(one)
+    if len(one.names) > 2:
+        together(one)
+    alike = one.alike
+    left, right = st.columns([2, 3], gap="large") if alike and dataset.classes else (st.container(), st.container())
+    if alike:
+        with left:
+            budgets(one, alike)
+    if dataset.classes:
+        with right:
+            classes(one)
+    seed = round(state.number("seed", 0) or 0)
+    galleries(one, seed)
+    a, b, *also = one.names
+    shown = {"a": a if a in filters else None, "b": b, "also": also, "seed": seed}
+    shown["keep"] = one.keep if any(name in columns for name in one.names) else None
+    state.leave("compare", chosen.address | shown)
+
+
+body()

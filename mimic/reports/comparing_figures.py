@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,14 @@ def density(
     names: tuple[str, str],
     lines: tuple[float | None, float | None],
     *,
+    decided: pd.DataFrame | None = None,
     height: int = 460,
 ) -> go.Figure:
     """How many samples lie where on two scores (logarithmic shades), with the lines and what lies in each corner.
 
     Args:
         lines: of A and B; None where a filter is no line on its score, and then no corner has a name.
+        decided: as `queries.decided.decided_pairs` gives it: a mark for each.
     """
     counts = found.counts.astype(float)
     cells = {
@@ -55,7 +58,31 @@ def density(
         }
         for words, (x, y) in (corners.items() if None not in lines else ())
     ]  # fmt: skip
-    return go.Figure([cells], drawn)
+    return go.Figure([cells, *_marks(found, decided, colours)], drawn)
+
+
+def _marks(found: Density, decided: pd.DataFrame | None, colours: Palette) -> list[dict[str, Any]]:
+    """People's decisions, a shape and a colour each; those beyond the grid stand at its edge, as its cells do."""
+    if decided is None or decided.empty:
+        return []
+    traces: list[dict[str, Any]] = []
+    kinds = (("keep", "kept", "triangle-up", colours.kept), ("drop", "dropped", "x", colours.dropped))
+    for action, words, symbol, colour in (*kinds, ("relabel", "relabelled", "diamond", colours.reference)):
+        mine = decided[decided["action"] == action]
+        if mine.empty:
+            continue
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": words,
+                "x": np.clip(mine["a"], found.a[0], found.a[-1]), "y": np.clip(mine["b"], found.b[0], found.b[-1]),
+                "marker": {
+                    "symbol": symbol, "size": 8, "color": colour, "line": {"color": colours.ground, "width": 1}
+                },
+                "customdata": mine[["a", "b"]].to_numpy(),
+                "hovertemplate": f"{words} by a person (%{{customdata[0]:.4g}}, %{{customdata[1]:.4g}})<extra></extra>",
+            }
+        )  # fmt: skip
+    return traces
 
 
 def upset(combinations: pd.DataFrame, dropped: Sequence[int], names: Sequence[str], colours: Palette) -> go.Figure:
