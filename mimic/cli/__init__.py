@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from mimic.cli import comparing, datasets, evaluating, filtering, looking, scoring, serving, signals, training
+from mimic.cli import comparing, datasets, doctor, evaluating, filtering, looking, scoring, serving, signals, training
 from mimic.errors import MimicError
 
 _LONGEST = 1500  # characters of a sentence: what somebody called a class may have millions
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": evaluating.report,
     "app": serving.app,
     "demo": serving.demo,
+    "doctor": doctor.doctor,
 }
 
 app = typer.Typer(
