@@ -8,6 +8,9 @@ from typing import Any
 import streamlit as st
 
 from mimic.data import NOUN
+from mimic.filters.expression import expression
+from mimic.filters.signal_rules import ThresholdRule
+from mimic.filters.steps import Step, joined
 from mimic.reports import figures, text
 from mimic.workspace.queries import gallery as samples
 from mimic.workspace.queries.histogram import histogram, snap
@@ -53,6 +56,20 @@ def clear() -> None:
     """Lift the brush."""
     state.change(low=None, high=None, cleared=(state.get("cleared") or 0) + 1)
     to_first_page()
+
+
+def as_rule(where: samples.Where) -> str | None:
+    """What keeps these samples alone, to be saved and exported; None where labels, text or truth take part."""
+    if where.needs_samples or not where.ranges:
+        return None
+    lowest = signal_summary(published).set_index("signal")["low"]
+    steps: list[Step] = []
+    for name, low, high in where.ranges:
+        place = {"run": chosen.run.id, "signal": name}
+        steps.append(("and", ThresholdRule(**place, threshold=lowest[name] if math.isinf(low) else low)))
+        if high < math.inf:
+            steps.append(("minus", ThresholdRule(**place, threshold=high)))
+    return expression(joined(steps), chosen.run.id)
 
 
 def turn(name: str, cursor: samples.Cursor | None) -> None:
@@ -207,6 +224,14 @@ def page_of_samples(shown: dict[str, Any], asked: Asked) -> None:
             query_params=chosen.address | state.written_out(asked.address | {"queue": order}),
             help="Settle them one by one, in this order",
         )
+        if rule := as_rule(asked.where):
+            st.page_link(
+                "pages/combine.py",
+                label="As a filter",
+                icon=":material/filter_alt:",
+                query_params=chosen.address | {"rule": rule},
+                help="A rule that keeps these alone: look at it, save it, export it",
+            )
         ways = {"Previous": ("before", page.before, "chevron_left"), "Next": ("after", page.after, "chevron_right")}
         for words, (name, cursor, icon) in ways.items():
             st.button(words, icon=f":material/{icon}:", disabled=cursor is None, on_click=turn, args=(name, cursor))

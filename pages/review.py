@@ -43,11 +43,14 @@ queues |= {f"dropped {name}": f"What {name} drops, from the highest score down" 
 
 def queue_of(which: str) -> Queue:
     """The queue of that name, over the brushed region where there is one."""
-    low, high = state.number("low"), state.number("high")
-    bounds = (-math.inf if low is None else low, math.inf if high is None else high)
-    limited = which != "unscored" and bounds != (-math.inf, math.inf)
+    own = [(chosen.signal, "low", "high")] if which != "unscored" else []
+    ranges = []
+    for signal, *ends in (*own, *((name, f"{name}.from", f"{name}.to") for name in state.get("limit"))):
+        low, high = (state.number(end) for end in ends)
+        if (low, high) != (None, None):
+            ranges.append((signal, -math.inf if low is None else low, math.inf if high is None else high))
     where = Where(
-        ranges=((chosen.signal, *bounds),) if limited else (),
+        ranges=tuple(ranges),
         labels=tuple(state.get("class")),
         text=str(state.get("text")),
         wrong={"wrong": True, "right": False}.get(state.get("truth")),
@@ -74,6 +77,7 @@ def queue_of(which: str) -> Queue:
 
 
 state.some_of("class", chosen.dataset.classes)
+state.some_of("limit", [name for name in published.signals if name != chosen.signal])
 state.text("text")
 state.one_of("truth", ("any", "wrong", "right") if published.has_truth else ("any",))
 
@@ -85,7 +89,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     view = st.selectbox("View", list(VIEWS), key=state.one_of("view", list(VIEWS)), format_func=VIEWS.get, width=130)
     who = judge.person()
 wanted = queue_of(which)
-limits = [f"{chosen.signal} {text.interval(*bounds)}" for _, *bounds in wanted.where.ranges]
+limits = [f"{signal} {text.interval(*bounds)}" for signal, *bounds in wanted.where.ranges]
 limits += [f"class {', '.join(wanted.where.labels)}"] if wanted.where.labels else []
 limits += [f"with {wanted.where.text}"] if wanted.where.text else []
 limits += [{True: "wrong", False: "right"}[wanted.where.wrong]] if wanted.where.wrong is not None else []
@@ -130,6 +134,7 @@ state.leave(
     "review",
     chosen.address
     | {"queue": which, "view": view if view != "one" else None, "side": state.get("side") if written else None}
-    | {name: state.get(name) for name in ("low", "high", "near", "seed", "class", "text", "rule")}
+    | {name: state.get(name) for name in ("low", "high", "near", "seed", "class", "text", "rule", "limit")}
+    | {end: state.get(end) for name in state.get("limit") for end in (f"{name}.from", f"{name}.to")}
     | {"truth": state.get("truth") if state.get("truth") != "any" else None},
 )

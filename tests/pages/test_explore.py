@@ -1,12 +1,14 @@
 """Explore, alone: links reopen a view, filters filter, nonsense in a link does no harm."""
 
+from urllib.parse import parse_qs
+
 import numpy as np
 import pytest
 
 from benchmarks import synthetic
 from mimic.data import Shard
 from mimic.workspace.layout import Workspace
-from tests.pages.conftest import CLASSES, ROWS, SHARD, address, words
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, metrics, words
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,18 @@ def test_nonsense_in_a_link_does_no_harm(published, open_page, link):
 
 def test_without_a_run_it_says_what_to_do(tmp_path, open_page):
     assert "This workspace is empty" in words(open_page(Workspace(tmp_path), "explore"))
+
+
+def test_limits_go_along_to_review_and_to_a_filter(published, open_page, drawn):
+    margin = drawn[2]
+    link = {"run": "synthetic-1500", "signal": "mimic", "limit": "margin", "margin.from": "1.5", "margin.to": "2.5"}
+    review = open_page(published, "review", **link, queue="lowest")
+    assert "margin 1.500 … 2.500" in words(review).replace("\\", "")
+    assert (address(review, "limit"), address(review, "margin.from")) == ("margin", "1.5")
+    rule = "margin >= 1.5 - margin >= 2.5"
+    combine = open_page(published, "combine", run="synthetic-1500", rule=rule)
+    assert f"{((margin >= 1.5) & (margin < 2.5)).sum():,}" in words(combine) + str(metrics(combine))
+    explore = open_page(published, "explore", **link)
+    links = [link.proto.query_string for link in explore.get("page_link") if link.proto.label == "As a filter"]
+    assert len(links) == 1
+    assert parse_qs(links[0])["rule"] == [rule]
