@@ -249,7 +249,7 @@ def test_where_every_shard_kills_the_run_ends(
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(on_ray, "IN_A_ROW", 3)
-    with pytest.raises(MimicError, match="[34] actors ended one after the other"):
+    with pytest.raises(MimicError, match=r"[34] actors ended one after the other"):
         manager.score(workspace, digits.config(batch_size=20), "cpu", 1, troubled(execute, deadly))
 
 
