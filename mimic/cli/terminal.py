@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import signal
 import sys
@@ -31,6 +32,11 @@ def console(stderr: bool = False) -> Console:
     return made
 
 
+def speaks() -> bool:
+    """Whether this process talks to the user; of several that torchrun has started, the first one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def stopping() -> Iterator[None]:
     """Ctrl-C, or whoever ends the process, is told how to go on; the exit code is 130."""
@@ -38,8 +44,11 @@ def stopping() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        again = shlex.join(["mimic", *sys.argv[1:]])
-        print(f"stopped; what is done is kept, and the same command goes on from there: {again}", file=sys.stderr)
+        together = os.environ.get("WORLD_SIZE", "1")
+        started = ["mimic"] if together == "1" else ["torchrun", "--nproc-per-node", together, "-m", "--", "mimic.cli"]
+        again = shlex.join([*started, *sys.argv[1:]])
+        if speaks():
+            print(f"stopped; what is done is kept, and the same command goes on from there: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

@@ -23,7 +23,7 @@ from mimic.cli.scoring import (
     json_file,
     usual_loss,
 )
-from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_summary, speaks, stopping
 from mimic.runs.train.config import GRAD_MIMIC, UNIFORM
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -87,7 +87,10 @@ def train(
     threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Train by Grad-Mimic. The same command again resumes an interrupted run, and finds a finished one."""
+    """Train by Grad-Mimic. The same command again resumes an interrupted run, and finds a finished one.
+
+    On several GPUs, or cores: torchrun --nproc-per-node N -m -- mimic.cli train …; the result is that of one process.
+    """
     from mimic.runs.terminal import ProgressDisplay
     from mimic.runs.train import manage
     from mimic.runs.train.config import TrainConfig
@@ -131,6 +134,10 @@ def train(
         validation=validation,
         validation_share=validation_share,
     )
+    if not speaks():
+        with stopping():
+            manage.train(place, config, device, threads)
+        return
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
         run = manage.train(place, config, device, threads, display)
     if display.silent:

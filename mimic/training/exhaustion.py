@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mimic.errors import MimicError
+from mimic.training.together import processes, total
 
 OnExhausted = Literal["continue", "uniform", "stop"]
 
@@ -67,9 +68,7 @@ class Gauge:
             return False
         mean = torch.as_tensor(self._sum / self._count)
         self._sum, self._count = 0.0, 0
-        if processes() > 1:
-            torch.distributed.all_reduce(mean)
-            mean /= processes()
+        mean = total(mean) / processes()
         if not float(mean) <= 0:  # NaN says nothing
             return False
         self.exhausted = Exhaustion(step, float(mean))
@@ -84,12 +83,6 @@ class Gauge:
         """Goes on where `state_dict` was taken."""
         self._sum, self._count = state["sum"], state["count"]
         self.exhausted = Exhaustion(**state["exhausted"]) if state["exhausted"] else None
-
-
-def processes() -> int:
-    """How many processes train together."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if distributed else 1
 
 
 def check_reaction(on_exhausted: str) -> None:

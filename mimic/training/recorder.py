@@ -38,6 +38,7 @@ class Visit(NamedTuple):
         ids: one a sample.
         scores, weights, losses: (B,) each.
         logits, labels: (B, K) and (B,), for the margin; None where there is none.
+        together: how many samples were weighed as one batch, those of other processes included; None: these B.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Visit(NamedTuple):
     losses: Tensor
     logits: Tensor | None = None
     labels: Tensor | None = None
+    together: int | None = None
 
 
 class Recorder:
@@ -159,11 +161,12 @@ def _table(visits: Sequence[Visit]) -> pa.Table:
         _together([each.losses for each in visits]),
         pa.concat_arrays([_margins(each) for each in visits]),
     ]
+    together = np.repeat([each.together or len(each.scores) for each in visits], sizes)
     steps = np.repeat([each.step for each in visits], sizes)
     epochs = pa.array([each.epoch for each in visits], pa.int32()).take(np.repeat(np.arange(len(visits)), sizes))
     key, ids = _ids(visits)
     schema = visits_schema(pa.field(key, ids.type))
-    columns = [ids, pa.array(steps, pa.int32()), epochs, pa.array(np.repeat(sizes, sizes), pa.int32()), *measures]
+    columns = [ids, pa.array(steps, pa.int32()), epochs, pa.array(together, pa.int32()), *measures]
     return pa.table(columns, schema=schema)
 
 

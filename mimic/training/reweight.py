@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from mimic.errors import MimicError
 from mimic.models.calling import logits_of
 from mimic.training.closed import HeadSlope, lies_in_head
-from mimic.training.exhaustion import Exhaustion, Gauge, OnExhausted, ReferenceExhausted, check_reaction, processes
+from mimic.training.exhaustion import Exhaustion, Gauge, OnExhausted, ReferenceExhausted, check_reaction
 from mimic.training.full import FullMethod, FullSlope
 from mimic.training.recorder import Recorder, Visit
 from mimic.training.target import Target
+from mimic.training.together import gathered, processes, rank
 from mimic.training.watch import Forward
 from mimic.training.weights import Policy, PolicyName, Temperature, uniform
 
@@ -40,7 +41,7 @@ class GradMimic:
 
     Make it once, after the model has its starting weights and before it is wrapped or compiled; call it once a step. It
     hooks into the model to see what the last forward pass with gradients did, and changes nothing. Under
-    DistributedDataParallel weights sum to 1 over each process's own batch.
+    DistributedDataParallel weights sum to 1 over each process's own batch, or over all of them: see `together`.
 
     Args:
         model: the model in training, bare or wrapped.
@@ -64,10 +65,13 @@ class GradMimic:
             batch tells if it is not given.
         forwards: how many forward passes make one batch's losses, e.g. 2 for two views.
         example: (B, …), an input to find the last layer with, for a model whose head is not its last linear layer.
+        together: under several processes, weigh all their batches as one: weights sum to 1 over them, and the mean of
+            the processes' gradients, which DistributedDataParallel takes, is Σ w_i g_i over all samples.
 
     Attributes:
         scores: (B,) of the last batch, detached; None before the first.
         weights: (B,) of the last batch, detached.
+        all_weights: those of every process's batch where they are weighed together, else the same.
         distance: ‖v‖ before the last step, a scalar tensor: how far the reference is over the scope.
         exhausted: the window in which the reference was found exhausted; None until then.
         step: how many batches have been weighed.
@@ -93,6 +97,7 @@ class GradMimic:
         coupled: bool | None = None,
         forwards: int = 1,
         example: Tensor | None = None,
+        together: bool = False,
     ) -> None:
         check_reaction(on_exhausted)
         if variant not in get_args(Variant):
@@ -101,6 +106,9 @@ class GradMimic:
         self.step = 0
         self.scores: Tensor | None = None
         self.weights: Tensor | None = None
+        self.all_weights: Tensor | None = None
+        self._all_scores: Tensor | None = None
+        self._together = together
         self.distance: Tensor | None = None
         self._variant = variant
         self._on_exhausted = on_exhausted
@@ -142,7 +150,8 @@ class GradMimic:
             epoch: kept in the record.
 
         Returns:
-            Σ w_i ℓ_i, a scalar; the weights are constants in it.
+            Σ w_i ℓ_i, a scalar; the weights are constants in it. Together with other processes it is so many times
+            as much as there are of them, for the mean over them to be the sum.
 
         Raises:
             MimicError: `losses` is not (B,), does not come from the model, or a record lacks ids.
@@ -153,7 +162,7 @@ class GradMimic:
         weights = self._weigh(losses, passes)
         self._record(losses, passes, ids, labels, epoch)
         self._advance()
-        return (weights.to(losses.dtype) * losses).sum()
+        return (weights.to(losses.dtype) * losses).sum() * self._share
 
     def backward(
         self,
@@ -192,7 +201,7 @@ class GradMimic:
         weights = self._weigh(losses, passes, scale, keep_graph=not at_once)
         self._record(losses, passes, ids, labels, epoch)
         self._advance()
-        weighted = (weights.to(losses.dtype) * losses).sum()
+        weighted = (weights.to(losses.dtype) * losses).sum() * self._share
         if at_once:
             assert isinstance(self._slope, FullSlope)
             self._add(self._slope.gradients(weights))
@@ -227,9 +236,15 @@ class GradMimic:
             slopes = self._slope(losses if scale is None else losses * scale, passes, aim, keep_graph)
             self.distance = aim.norm
             self.scores = -(slopes / self._unit(aim.norm, scale)).detach()
+            self._all_scores, own = gathered(self.scores) if self._together else (self.scores, slice(None))
             equal = self.exhausted is not None and self._on_exhausted == "uniform"
-            self.weights = uniform(self.scores) if equal else self.policy(self.scores, self.step)
+            self.all_weights = uniform(self._all_scores) if equal else self.policy(self._all_scores, self.step)
+            self.weights = self.all_weights[own]
         return self.weights
+
+    @property
+    def _share(self) -> int:
+        return processes() if self._together else 1
 
     def _unit(self, norm: Tensor, scale: Tensor | None) -> Tensor:
         """What slopes are divided by: ‖v‖, and for the cosine every sample's own ‖g_i‖, which a scaler scales too."""
@@ -261,9 +276,9 @@ class GradMimic:
         self._add({name: each for name, each in zip(scored, gradients, strict=True) if each is not None})
 
     def _advance(self) -> None:
-        assert self.scores is not None
+        assert self._all_scores is not None
         step, self.step = self.step, self.step + 1
-        if not self._gauge.see(self.scores, step):
+        if not self._gauge.see(self._all_scores, step):
             return
         assert self.exhausted is not None
         if self._recorder is not None:
@@ -279,8 +294,12 @@ class GradMimic:
             return
         assert self.scores is not None
         assert self.weights is not None
+        assert self.all_weights is not None
+        together = len(self.all_weights)
         logits = _logits(passes, labels) if labels is not None else None
-        self._recorder.add(Visit(self.step, epoch, ids, self.scores, self.weights, losses.detach(), logits, labels))
+        self._recorder.add(
+            Visit(self.step, epoch, ids, self.scores, self.weights, losses.detach(), logits, labels, together)
+        )
 
     def _make_recorder(self, folder: Path | str) -> Recorder:
         temperature = self.policy.temperature
@@ -294,8 +313,7 @@ class GradMimic:
             "window": self._gauge.window,
             "exhausted": None,
         }
-        rank = torch.distributed.get_rank() if processes() > 1 else 0
-        return Recorder(folder, facts, rank, processes())
+        return Recorder(folder, facts, rank(), processes())
 
     @staticmethod
     def _check(losses: Tensor) -> None:

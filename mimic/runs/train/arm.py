@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mimic.errors import MimicError
 from mimic.models.calling import Inputs
@@ -25,6 +26,7 @@ from mimic.runs.train.batches import Batch, augmented
 from mimic.runs.train.config import GRAD_MIMIC, TrainConfig
 from mimic.runs.train.tasks import Outcome, Task
 from mimic.training.reweight import GradMimic
+from mimic.training.together import average_gradients, leads, part, processes, rank, total
 from mimic.training.weights import Temperature, geometric
 
 _MEASURES = ("samples", "loss", "accuracy", "mean_score", "ess", "distance", "steps")
@@ -47,7 +49,8 @@ class Arm:
         step: steps done.
 
     Raises:
-        MimicError: a scope that the model has not, or a reference that is no use to it.
+        MimicError: a scope that the model has not, a reference that is no use to it, or a model or loss that several
+            processes cannot train as one would.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Arm:
         self.module = copy.deepcopy(fitted.weights.built.module)
         self._config, self._task, self._steps, self._device = config, task, steps, fitted.device
         _train_only(self.module, config.trainable, fitted.example)
+        _check_separable(self.module, task)
         self._optimizer = _optimizer(config, [each for each in self.module.parameters() if each.requires_grad])
         self.reweight = _grad_mimic(self.module, config, task, fitted, steps, record) if name == GRAD_MIMIC else None
         self._sums = torch.zeros(len(_MEASURES), dtype=torch.float64, device=self._device)
@@ -70,10 +74,10 @@ class Arm:
         return self._config.lr * (1 + math.cos(math.pi * min(self.step / max(self._steps, 1), 1.0))) / 2
 
     def learn(self, batch: Batch, epoch: int) -> None:
-        """One step.
+        """One step; of several processes each takes its part of the batch.
 
         Args:
-            batch: not empty.
+            batch: at least a sample for each process.
             epoch: for the record, from 0.
 
         Raises:
@@ -81,14 +85,18 @@ class Arm:
         """
         _training_mode(self.module)
         images = augmented(batch.images, self._config.augment, self._config.seed, self.step)
-        outcome = self._outcome(images, batch.targets)
+        mine, whole = part(len(images)), len(images)
+        if processes() > 1:  # dropout differs between processes, and needs no state of theirs to go on
+            torch.manual_seed(hash((self._config.seed, self.step, rank())) % 2**63)
+        outcome = self._outcome(images[mine], batch.targets[mine])
         self._optimizer.zero_grad()
-        weights = self._go_back(outcome, batch.numbers, epoch)
+        weights = self._go_back(outcome, batch.numbers[mine], epoch, whole)
+        average_gradients(each for each in self.module.parameters() if each.requires_grad)
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate
         self._optimizer.step()
         self.step += 1
-        self._count(outcome, weights)
+        self._count(outcome, weights, whole)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, Any]:
@@ -96,11 +104,12 @@ class Arm:
         self.module.eval()
         samples, sums = 0, torch.zeros(2, dtype=torch.float64, device=self._device)
         for batch in batches:
-            if len(batch.numbers):
-                outcome = self._outcome(batch.images, batch.targets)
+            mine = part(len(batch.numbers))
+            if mine.start < mine.stop:
+                outcome = self._outcome(batch.images[mine], batch.targets[mine])
                 sums += torch.stack([outcome.losses.double().sum(), outcome.right.double().sum()])
-                samples += len(batch.numbers)
-        loss, right = (sums / max(samples, 1)).tolist()
+            samples += len(batch.numbers)
+        loss, right = (total(sums) / max(samples, 1)).tolist()
         return {"samples": samples, "loss": loss, "accuracy": right, "lr": self.rate}
 
     def point(self) -> dict[str, Any]:
@@ -156,9 +165,12 @@ class Arm:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
             return self._task(self.module, images.to(self._device), targets.to(self._device))
 
-    def _go_back(self, outcome: Outcome, numbers: Tensor, epoch: int) -> Tensor | None:
+    def _go_back(self, outcome: Outcome, numbers: Tensor, epoch: int, whole: int) -> Tensor | None:
+        """Gradients whose mean over the processes is the batch's; its weights, in the re-weighted arm."""
         if self.reweight is None:
-            outcome.losses.mean().backward()  # type: ignore[no-untyped-call]
+            alone = processes() == 1
+            loss = outcome.losses.mean() if alone else outcome.losses.sum() * (processes() / whole)
+            loss.backward()  # type: ignore[no-untyped-call]
             return None
         with warnings.catch_warnings():  # that the reference is exhausted, the run says itself
             warnings.simplefilter("ignore", UserWarning)
@@ -169,21 +181,21 @@ class Arm:
                 epoch=epoch,
                 parameters=self._config.parameters,
             )
-        return self.reweight.weights
+        return self.reweight.all_weights
 
-    def _count(self, outcome: Outcome, weights: Tensor | None) -> None:
-        """Adds a step to the sums without waiting for the device."""
-        size = len(outcome.losses)
+    def _count(self, outcome: Outcome, weights: Tensor | None, whole: int) -> None:
+        """Adds a step to the sums without waiting for the device; what is the batch's as a whole counts once."""
         zero = outcome.losses.new_zeros(())
         score, share, distance = zero, zero, zero
         if self.reweight is not None and weights is not None:
             assert self.reweight.scores is not None
             assert self.reweight.distance is not None
-            score, share = self.reweight.scores.sum(), 1 / (weights.square().sum() * size)
+            score, share = self.reweight.scores.sum(), 1 / (weights.square().sum() * whole)
             distance = self.reweight.distance
-        one = zero + 1
-        measured = (one * size, outcome.losses.detach().sum(), outcome.right.sum(), score, share, distance, one)
-        self._sums += torch.stack([each.double() for each in measured])
+        one = (zero + 1) * leads()
+        share, distance = share * leads(), distance * leads()
+        measured = (one * whole, outcome.losses.detach().sum(), outcome.right.sum(), score, share, distance, one)
+        self._sums += total(torch.stack([each.double() for each in measured]))
 
 
 def _grad_mimic(
@@ -206,6 +218,7 @@ def _grad_mimic(
         method=config.method,
         coupled=task.coupled,
         example=fitted.example if isinstance(fitted.example, Tensor) else None,
+        together=True,
     )
 
 
@@ -223,6 +236,21 @@ def _train_only(module: nn.Module, trainable: str, example: Inputs) -> None:
     chosen = set(scope_parameters(module, trainable, head))
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in chosen)
+
+
+def _check_separable(module: nn.Module, task: Task) -> None:
+    """Refuses what couples the samples of a batch, where they lie in several processes."""
+    if processes() == 1:
+        return
+    if task.coupled:
+        raise MimicError("a loss of captions is one of its whole batch, so it is trained by one process: no torchrun")
+    _training_mode(module)
+    norm = next((name for name, each in module.named_modules() if isinstance(each, _BatchNorm) and each.training), None)
+    if norm is not None:
+        raise MimicError(
+            f"{norm!r} normalises by its batch, of which each process would have a part: train by one process, give "
+            "--trainable last, or take a model with layer or group norms"
+        )
 
 
 def _training_mode(module: nn.Module) -> None:

@@ -120,14 +120,14 @@ class Examples:
         return Batch(torch.from_numpy(numbers.astype(np.int64)), images, targets, int((~usable).sum()))
 
 
-def epoch_order(count: int, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """An epoch's batches of places in a shuffled order; a last batch of one joins the one before it.
+def epoch_order(count: int, size: int, seed: int, epoch: int, least: int = 2) -> list[NDArray[np.int64]]:
+    """An epoch's batches of places in a shuffled order; a last batch of fewer than `least` joins the one before it.
 
-    One sample cannot be weighed against others, nor normalised by its batch.
+    One sample cannot be weighed against others, nor normalised by its batch, nor shared by two processes.
     """
     order = np.random.default_rng([seed, epoch]).permutation(count).astype(np.int64)
     cuts = list(range(size, count, size))
-    if cuts and count - cuts[-1] == 1:
+    if cuts and count - cuts[-1] < least:
         cuts.pop()
     return np.split(order, cuts)
 

@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -33,9 +33,11 @@ from mimic.runs.manager import begin, checkpoint_facts, saying_why
 from mimic.runs.progress import Progress
 from mimic.runs.train.arm import Arm
 from mimic.runs.train.batches import epoch_order
+from mimic.runs.train.beside import joined
 from mimic.runs.train.checkpoint import load_state, save_state
 from mimic.runs.train.config import GRAD_MIMIC, MAIN, VERSION, TrainConfig
 from mimic.runs.train.prepare import PreparedTraining, prepare_training
+from mimic.training import together
 from mimic.training.exhaustion import ReferenceExhausted
 from mimic.training.visits import SIGNALS, run_tables
 from mimic.workspace.curves import append_point, curves_table, forget_points
@@ -47,6 +49,7 @@ from mimic.workspace.publish import finished, publish
 POINTS = 10  # of an epoch's learning curve
 CHECKPOINT_SECONDS = 60.0  # between checkpoints, beside the one at the end of each epoch
 _TOLD_SECONDS = 1.0
+_ECHO_SECONDS = 5.0
 
 MODELS = {"grad_mimic": "model.safetensors", "uniform": "uniform.safetensors"}
 
@@ -73,20 +76,29 @@ def train(
         MimicError: something does not fit; another process works on the run; the loss is no number any more.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the step that was being made is kept.
     """
-    prepared = prepare_training(workspace, config, device, threads)
-    folder = make_folder(workspace.runs_folder / prepared.id)
-    with held(folder):
-        if (found := finished(workspace, prepared.id)) is not None:
-            return found
-        run = begin(workspace, folder, _facts(prepared))
-        with saying_why(run), asked_to_stop() as stopping:
-            training = Training(prepared, run, on_progress, stopping)
-            training.go()
-            return _publish(prepared, run, training)
+    with joined(device) as own_device:
+        prepared = prepare_training(workspace, config, own_device, threads)
+        folder = make_folder(workspace.runs_folder / prepared.id)
+        leads = together.leads()
+        with held(folder) if leads else nullcontext():
+            together.wait()
+            if (found := finished(workspace, prepared.id)) is not None:
+                return found
+            together.wait()
+            run = begin(workspace, folder, _facts(prepared)) if leads else None
+            together.wait()
+            run = run or workspace.run(prepared.id)
+            with saying_why(run) if leads else nullcontext(), asked_to_stop() as stopping:
+                training = Training(prepared, run, on_progress if leads else lambda progress: None, stopping)
+                training.go()
+                together.wait()
+                published = _publish(prepared, run, training) if leads else None
+                together.wait()
+                return published or workspace.run(prepared.id)
 
 
 class Training:
-    """The arms of a run, from wherever they stand to their final models."""
+    """The arms of a run, from wherever they stand to their final models. Of several processes the first one writes."""
 
     def __init__(
         self,
@@ -100,7 +112,10 @@ class Training:
         self._config, self._train = prepared.config, prepared.train
         self._on_progress, self._stopping = on_progress, stopping
         self._checkpoint = run.folder / "checkpoint.safetensors"
-        self._epoch_steps = len(epoch_order(len(self._train), self._config.batch_size, 0, 0))
+        self._least = max(together.processes(), 2)  # samples of a batch
+        if self._config.batch_size < self._least:
+            raise MimicError(f"--batch-size {self._config.batch_size} is less than a sample for each process")
+        self._epoch_steps = len(epoch_order(len(self._train), self._config.batch_size, 0, 0, self._least))
         self._steps = self._epoch_steps * self._config.epochs
         self._start = self._began = self._saved = self._told = time.monotonic()
         self._done = self._unread = 0  # visits
@@ -145,14 +160,17 @@ class Training:
             finally:
                 arm.close()
         metadata = {"classes": json.dumps(self._prepared.fitted.classes.outputs), "model": config.model}
-        save_checkpoint(self._model(name), arm.module.state_dict(), metadata)
+        together.wait()  # everybody's visits are on the disk before the arm counts as done
+        if together.leads():
+            save_checkpoint(self._model(name), arm.module.state_dict(), metadata)
+        together.wait()
 
     def _epochs(self, arm: Arm) -> None:
         if arm.step == 0:
             self._validate(arm, 0)
         while arm.step < self._steps:
             epoch, first = divmod(arm.step, self._epoch_steps)
-            order = epoch_order(len(self._train), self._config.batch_size, self._config.seed, epoch)
+            order = epoch_order(len(self._train), self._config.batch_size, self._config.seed, epoch, self._least)
             try:
                 self._epoch(arm, epoch, first, order[first:])
             except ReferenceExhausted:
@@ -164,7 +182,7 @@ class Training:
     def _epoch(self, arm: Arm, epoch: int, first: int, order: list[Any]) -> None:
         every = max(self._epoch_steps // POINTS, 1)
         for place, batch in enumerate(self._train.batches(order), first + 1):
-            if len(batch.numbers) > 1:
+            if len(batch.numbers) >= self._least:
                 arm.learn(batch, epoch)
             else:
                 arm.step += 1  # nothing left of it that could be weighed
@@ -173,11 +191,18 @@ class Training:
             if place % every == 0 or place == self._epoch_steps:
                 self._note(arm, epoch, "train", arm.point())
             self._tell(arm)
-            if self._stopping():
+            stop, save = self._agreed(self._stopping(), time.monotonic() - self._saved > CHECKPOINT_SECONDS)
+            if stop or save:
                 self._save(arm)
+            if stop:
                 raise KeyboardInterrupt
-            if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-                self._save(arm)
+
+    def _agreed(self, *asked: bool) -> list[bool]:
+        """What any of the processes asks for, all do."""
+        if together.processes() == 1:
+            return list(asked)
+        counts = together.total(torch.tensor(asked, dtype=torch.int32, device=self._prepared.fitted.device))
+        return [count > 0 for count in counts.tolist()]
 
     def _validate(self, arm: Arm, epoch: int) -> None:
         for split, examples in self._prepared.held.items():
@@ -186,7 +211,8 @@ class Training:
 
     def _note(self, arm: Arm, epoch: int, split: str, measured: Mapping[str, Any]) -> None:
         place = {"arm": arm.name, "epoch": epoch, "step": arm.step, "split": split}
-        append_point(self._run, {**place, **measured})
+        if together.leads():
+            append_point(self._run, {**place, **measured})
         self._last[split] = dict(measured)
 
     def _save(self, arm: Arm) -> None:
@@ -194,7 +220,9 @@ class Training:
         self.seconds += now - self._began
         self._began = self._saved = now
         state = {"arm": arm.name, "seconds": self.seconds, "reasons": self._train.reasons, "state": arm.state_dict()}
-        save_state(self._checkpoint, state)
+        together.wait()  # everybody's visits up to here are on the disk
+        if together.leads():
+            save_state(self._checkpoint, state)
         self._tell(arm, force=True, kept=True)
 
     def _forget_after(self, name: str, step: int) -> None:
@@ -205,14 +233,15 @@ class Training:
             place = order.index(point["arm"]) - order.index(name)
             return place < 0 or (place == 0 and 0 < step >= point["step"])
 
-        forget_points(self._run, kept)
+        if together.leads():
+            forget_points(self._run, kept)
 
     def _tell(self, arm: Arm, force: bool = False, kept: bool = False) -> None:
         total = self._run.facts["visits"]
         note = _words(self._config, arm, self._epoch_steps, self._last)
         self._on_progress(Progress(self._run.id, self._done, total, self._resumed, self._unread, "visits", note))
         now = time.monotonic()
-        if force or now - self._told > _TOLD_SECONDS:
+        if together.leads() and (force or now - self._told > _TOLD_SECONDS):
             self._told = now
             file = self._run.folder / "progress.json"
             before = read_json(file)["kept"] if file.exists() else 0
@@ -257,21 +286,24 @@ class Training:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM only ask: training ends after the step that it is at. A second one ends it at once."""
-    asked = False
+    """Inside, Ctrl-C and SIGTERM only ask: training ends after the step that it is at. A second one ends it at once.
+
+    torchrun passes on to each process what the terminal has sent them already: so soon after the first it is the same.
+    """
+    asked = 0.0
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and (together.processes() == 1 or time.monotonic() - asked > _ECHO_SECONDS):
             raise KeyboardInterrupt
-        asked = True
+        asked = asked or time.monotonic()
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: asked > 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
