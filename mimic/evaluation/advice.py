@@ -154,7 +154,7 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
     sentences = []
     if quality is not None:
         interval = f"{quality.low:.0%} to {quality.high:.0%}"
-        text = f"About {quality.share:.0%} of the {noun}s are right ({interval}, estimated from {_by(quality)})."
+        text = f"About {quality.share:.0%} of the {noun}s are right ({interval}, {_by(quality)})."
         sentences.append(Sentence(text, "Evaluate"))
     if best is not None:
         sentences.append(Sentence(best.sentence, "Evaluate"))
@@ -183,9 +183,10 @@ def _budget(evidence: Evidence) -> tuple[float, float, float, list[Sentence]]:
 
 def _by(quality: Quality) -> str:
     return {
-        "reference": "the reference's view of them",
-        "audit": "an audit's verdicts",
-        "mixture": "how the scores are spread",
+        "reference": "estimated from the reference's view of them",
+        "audit": "estimated from an audit's verdicts",
+        "mixture": "estimated from how the scores are spread",
+        "truth": "from those whose truth is known",
     }[quality.method]
 
 

@@ -10,12 +10,14 @@ from mimic.evaluation.advice import Evidence
 from mimic.evaluation.assess import assess
 from mimic.evaluation.bands import table
 from mimic.evaluation.quality import Quality
+from mimic.evaluation.quality_other import LEAST_VERDICTS, known_quality
 from mimic.evaluation.retraining import best, curves
 from mimic.evaluation.truth import COLUMN, REVIEWS, judge
 from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.retrains import NEEDED, retrains, untouched
 
 
@@ -46,10 +48,18 @@ def sources(workspace: Workspace, dataset: Dataset) -> list[str]:
 
 
 def _quality(workspace: Workspace, dataset: Dataset, published: Published) -> Quality | None:
+    """The estimate; where that is no more than how the scores are spread, what truth there is instead."""
     try:
-        return assess(workspace, dataset, published.run).quality
+        found = assess(workspace, dataset, published.run).quality
     except MimicError:
         return None
+    dense = Dense(workspace, dataset)
+    truth = dense.truth()
+    if found.method != "mixture" or truth is None:
+        return found
+    inside = dense.inside(frozenset([published.run]))
+    wrong = truth.wrong[inside & truth.known]
+    return known_quality(~wrong, int(inside.sum())) if len(wrong) >= LEAST_VERDICTS else found
 
 
 def _detection(workspace: Workspace, dataset: Dataset, published: Published) -> pd.DataFrame | None:

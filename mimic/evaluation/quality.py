@@ -62,7 +62,7 @@ class Quality:
     low: float
     high: float
     samples: int
-    method: Literal["reference", "mixture", "audit"]
+    method: Literal["reference", "mixture", "audit", "truth"]
     pattern: Literal["alike", "by class"] | None
     temperature: float | None
     note: str

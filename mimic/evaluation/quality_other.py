@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from mimic.evaluation.quality import LEVEL, Fit, Floats, Quality
@@ -70,6 +71,29 @@ def with_audit(fit: Fit, zones: Sequence[JudgedZone]) -> Quality:
         pattern=fit.quality.pattern,
         temperature=fit.quality.temperature,
         note=f"From {verdicts:,} verdicts on a random draw, which hold whatever the reference is.",
+    )
+
+
+def known_quality(right: NDArray[np.bool_], total: int) -> Quality:
+    """The share among samples whose truth is known, with Wilson's interval, which shrinks to a point as all are known.
+
+    Args:
+        right: (n,) of the known samples, at least one.
+        total: samples there are, n or more.
+    """
+    n, share = len(right), float(right.mean())
+    z = float(norm.ppf(0.5 + LEVEL / 2)) * np.sqrt(max(1 - n / total, 0.0))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Quality(
+        share=share,
+        low=float(max(middle - half, 0.0)),
+        high=float(min(middle + half, 1.0)),
+        samples=total,
+        method="truth",
+        pattern=None,
+        temperature=None,
+        note=f"From the {n:,} samples whose truth is known.",
     )
 
 

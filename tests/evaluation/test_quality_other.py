@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimic.evaluation.quality import fit_quality
-from mimic.evaluation.quality_other import JudgedZone, mixture_quality, with_audit
+from mimic.evaluation.quality_other import JudgedZone, known_quality, mixture_quality, with_audit
 from tests.evaluation.test_quality import drawn, spoilt
 
 
@@ -52,3 +52,16 @@ def test_one_group_of_scores_is_not_called_noisy_and_two_are_told_apart():
     assert two.samples == 1950
     assert two.low <= 1 - wrong[50:].mean() <= two.high
     assert two.noisy
+
+
+def test_a_share_that_is_known_needs_no_estimate():
+    right = np.random.default_rng(0).random(2000) < 0.8
+    whole = known_quality(right, 2000)
+    assert (whole.low, whole.share, whole.high) == pytest.approx((right.mean(),) * 3)
+    hits = 0
+    for seed in range(400):
+        drawn_at_random = np.random.default_rng(seed).permutation(2000)[:60]
+        found = known_quality(right[drawn_at_random], 2000)
+        hits += found.low <= right.mean() <= found.high
+    assert hits / 400 >= 0.93
+    assert known_quality(np.ones(40, bool), 4000).low < 1 == known_quality(np.ones(40, bool), 4000).high

@@ -103,6 +103,9 @@ def test_a_retraining_is_started_from_the_page_and_shows(tmp_path, open_page):
     assert made.state == "finished"
     assert "two matrices on frozen features" in words(app)
     assert app.multiselect(key="state: retrained").options
+    assert "About 73% of the captions are right (73% to 73%, from those whose truth is known)" in words(app).replace(
+        "\\", ""
+    )
     advised = evidence_of(workspace, workspace.runs()[0], Published.of(workspace.runs()[0], workspace.dataset("pairs")))
     assert advised.best is not None
 
