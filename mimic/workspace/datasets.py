@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
+from mimic.storage import Location
 from mimic.workspace.files import (
     SAMPLES_FILE,
     building,
     finish,
     is_sound,
     make_folder,
+    needing_room,
     read_json,
     reading,
     remove,
@@ -51,7 +53,7 @@ class Source:
     """Where a data set was imported from: kept for people, never read again."""
 
     kind: str
-    path: Path
+    path: Location
 
 
 def create_dataset(
@@ -60,7 +62,7 @@ def create_dataset(
     samples: Iterable[Sample],
     classes: Sequence[str],
     source: Source,
-    root: Path,
+    root: Location,
     columns: Mapping[str, pa.DataType] | None = None,
     task: Task = "labels",
 ) -> Dataset:
@@ -96,8 +98,9 @@ def add_dataset(workspace: Workspace, name: str, write: Callable[[Path], dict[st
     check_name("data set", name)
     target = make_folder(workspace.datasets_folder) / name
     building_folder = temporary_name(target)
-    building_folder.mkdir()
     try:
+        with needing_room(target):
+            building_folder.mkdir()
         facts = write(building_folder)
         if target.exists():
             return _same_or_refuse(workspace, name, facts, building_folder / SAMPLES_FILE)
@@ -214,7 +217,7 @@ def sample_numbers(dataset: Dataset, split: str | None, limit: int | None = None
     return found
 
 
-def relocate(dataset: Dataset, root: Path) -> Dataset:
+def relocate(dataset: Dataset, root: Location) -> Dataset:
     """Say where a data set's images lie now.
 
     Raises:
@@ -270,7 +273,7 @@ def _write(
     samples: Iterable[Sample],
     tally: _Tally,
     source: Source,
-    root: Path,
+    root: Location,
 ) -> dict[str, Any]:
     classes, columns = tally.classes, tally.columns
     schema = samples_schema(columns, tally.task)
@@ -300,7 +303,7 @@ def _write(
     return write_facts(folder, name, source, root, known)
 
 
-def write_facts(folder: Path, name: str, source: Source, root: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+def write_facts(folder: Path, name: str, source: Source, root: Location, known: Mapping[str, Any]) -> dict[str, Any]:
     """Write dataset.json beside samples.duckdb; what it says.
 
     Args:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from mimic.data import Shard, Task
 from mimic.errors import MimicError
+from mimic.storage import Location, location
 from mimic.workspace.files import read_json
 
 FORMAT = 1  # of every JSON file here; raised when an older version could not read a file rightly
@@ -88,9 +89,9 @@ class Dataset:
         return Workspace(self.folder.parents[1])
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Location:
         """The folder that the samples' paths are relative to."""
-        return Path(self.facts["root"])
+        return location(str(self.facts["root"]))
 
     @property
     def size(self) -> int:
