@@ -6,6 +6,7 @@ import streamlit as st
 from mimic.data import NOUN
 from mimic.reports import figures, text
 from mimic.runs import launch
+from mimic.workspace.events import events
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.progress import progress, running_histogram
@@ -309,6 +310,23 @@ st.dataframe(
     alt="Runs of this workspace, the newest first",
 )
 ended()
+if happened := events(run):
+    with st.expander("What happened to this run", icon=":material/history:"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "At (UTC)": [event["at"][:19].replace("T", " ") for event in happened[::-1]],
+                    "Event": [event["event"] for event in happened[::-1]],
+                    "Shard": [event.get("shard") for event in happened[::-1]],
+                    "Samples": [event.get("samples") for event in happened[::-1]],
+                    "Seconds": [event.get("seconds") for event in happened[::-1]],
+                    "By process": [event.get("process") for event in happened[::-1]],
+                    "Why": [event.get("error") for event in happened[::-1]],
+                }
+            ),
+            hide_index=True,
+            alt="The run's latest events, the latest first",
+        )
 with st.expander("Delete a run", icon=":material/delete:"):
     idle = short_names(one for one in workspace.runs()[:200] if one.state != "running")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

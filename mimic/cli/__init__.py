@@ -15,6 +15,7 @@ import typer
 
 from mimic.cli import comparing, datasets, doctor, evaluating, filtering, looking, scoring, serving, signals, training
 from mimic.errors import MimicError
+from mimic.workspace.events import log_as_asked
 
 _LONGEST = 1500  # characters of a sentence: what somebody called a class may have millions
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what terminals obey
@@ -53,6 +54,11 @@ app.add_typer(evaluating.evaluate, name="evaluate")
 
 def main() -> None:
     """Run the command line."""
+    try:
+        log_as_asked()
+    except OSError as error:
+        print(f"mimic: MIMIC_LOG names no file that can be written ({error.strerror})", file=sys.stderr)
+        sys.exit(2)
     warnings.filterwarnings("ignore", module="PIL")  # of a stranger's image: its reason is counted where it has one
     sys.path.append(str(Path.cwd()))  # a module:… spec may name a file that lies here, as for `python -m`
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary, run_or_newest
 from mimic.cli.training import print_training
 from mimic.errors import MimicError
+from mimic.workspace.events import events
 from mimic.workspace.layout import DEFAULT, Workspace
 
 
@@ -76,6 +78,10 @@ def show(
     run: Annotated[
         str, typer.Argument(help="The run's id, as `mimic runs` lists it; a data set's name: its newest scored run.")
     ],
+    with_events: Annotated[
+        bool,
+        typer.Option("--events", help="What happened to it instead: begun, resumed, each shard, failed, published."),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Show a run: settings, state, counts, what could not be scored, and whether its reference is fit."""
@@ -86,6 +92,11 @@ def show(
     place = Workspace(workspace)
     shown = run_or_newest(place, run)
     out = console()
+    if with_events:
+        for event in events(shown, last=1000):
+            facts = {name: value for name, value in event.items() if name not in ("at", "event")}
+            out.print(f"{event['at']}  {event['event']:<10} {json.dumps(facts, ensure_ascii=False)}")
+        return
     print_settings(shown)
     if shown.state != "published":
         told = progress(shown)

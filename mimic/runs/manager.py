@@ -31,6 +31,7 @@ from mimic.runs.progress import Progress
 from mimic.runs.versions import versions
 from mimic.runs.worker import LabelWorker
 from mimic.scores import PAIR_SIGNALS
+from mimic.workspace.events import note
 from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
@@ -39,6 +40,7 @@ from mimic.workspace.publish import damaged_parts, finished, publish, seconds_sp
 # A shard is what is lost at worst, and one file: small for a short run, few for a long one.
 _LEAST_SHARD = 256
 _MOST_SHARDS = 1000
+_MOST_SHARD = 1 << 16  # samples, however many shards that makes
 _ATTEMPTS = 3  # at a shard whose part does not read back
 
 _LOG = logging.getLogger(__name__)
@@ -87,9 +89,13 @@ def saying_why(run: Run) -> Iterator[None]:
     """Around a run's work: what it fails with stands in its run.json, and is a sentence where a user can mend it."""
     try:
         yield
+    except KeyboardInterrupt:
+        note(run, "stopped")
+        raise
     except Exception as error:
         sentence = _sentence(error, run)
         _note(run, sentence or f"{type(error).__name__}: {error}")
+        note(run, "failed", error=sentence or f"{type(error).__name__}: {error}")
         if sentence is None:
             raise
         raise MimicError(sentence) from error
@@ -106,10 +112,12 @@ def _note(run: Run, error: str) -> None:
 
 def begin(workspace: Workspace, folder: Path, facts: Mapping[str, Any]) -> Run:
     """The run as it is on the disk; a new one gets its run.json, of these facts, and a failed one forgets its error."""
-    if not (folder / "run.json").exists():
+    new = not (folder / "run.json").exists()
+    if new:
         make_folder(folder / "parts")
         write_json(folder / "run.json", dict(facts))
     run = workspace.run(folder.name)
+    note(run, "begun" if new else "resumed", samples=run.size, parts=len(run.parts))
     if run.error is not None:
         write_json(folder / "run.json", {key: value for key, value in run.facts.items() if key != "error"})
         run = workspace.run(folder.name)
@@ -162,7 +170,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     config, scorer = prepared.config, prepared.scorer
     count = len(prepared.numbers)
     pairs = prepared.texts is not None
-    least = max(_LEAST_SHARD, -(-count // _MOST_SHARDS), BATCHES_A_SHARD * config.batch_size * pairs)
+    least = max(_LEAST_SHARD, min(-(-count // _MOST_SHARDS), _MOST_SHARD), BATCHES_A_SHARD * config.batch_size * pairs)
     size = shard_size(count, least) if pairs else -(-least // config.batch_size) * config.batch_size
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]

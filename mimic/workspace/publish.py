@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from mimic.data import Shard
 from mimic.errors import MimicError
+from mimic.workspace.events import note
 from mimic.workspace.files import building, is_sound, naming_damage, quoted, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import drawn
@@ -76,6 +77,7 @@ def write_part(run: Run, shard: Shard, table: pa.Table, seconds: float = 0.0) ->
     path = run.part(shard)
     path.parent.mkdir(exist_ok=True)
     write_sealed(path, table, {_SECONDS: f"{seconds:.3f}"})
+    note(run, "shard", shard=shard.index, samples=len(shard), seconds=round(seconds, 3))
 
 
 def read_part(run: Run, shard: Shard) -> pa.Table:
@@ -159,6 +161,7 @@ def publish(run: Run, dataset: Dataset, facts: Mapping[str, Any], make_tables: M
         connection.unregister("flat")
         connection.execute("DETACH data")
     write_json(run.folder / "run.json", final)
+    note(run, "published", file=final["published"], **final["counts"])
     return Run(run.folder, final)
 
 

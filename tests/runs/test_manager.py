@@ -112,7 +112,7 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_tables(
     assert seen[-1].done == run.size == REPEATS * JUDGED
     for name, expected in uninterrupted.items():
         pd.testing.assert_frame_equal(table(run, name), expected, check_exact=True)
-    assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "parts", "run.json", "scores.duckdb"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["events.jsonl", "lock", "parts", "run.json", "scores.duckdb"]
     shutil.rmtree(run.folder)
 
 
