@@ -118,6 +118,12 @@ else:
         },
         alt="Detection figures of every signal with 95% intervals",
     )
+    none = figures_of.loc[figures_of["f1"] == 0, "signal"]
+    if not none.empty:
+        st.caption(
+            f"F1 is 0 for {text.markdown(', '.join(none), 300)}: ties are never split, so a signal drops nothing where "
+            "too many samples share the score at the budget; or nothing that it drops there is wrong."
+        )
     download(table, "detection")
 
 # --- does a model get better by it? ---------------------------------------------------------------------------------

@@ -108,12 +108,17 @@ def saved(one: NamedFilter) -> None:
 @frame.part
 def the_line() -> None:
     """All that moves with the line."""
-    line = line_keeping(published, signal, round(state.number("keep", round(0.8 * scored)) or 0))
+    asked = round(state.number("keep", round(0.8 * scored)) or 0)
+    line = line_keeping(published, signal, asked)
     audit, judgement = audited(line)
     left, right = st.columns([5, 3], gap="large")
     with left:
         bars(line, judgement)
         units(line)
+        if 0 <= asked < line.kept:
+            st.caption(
+                f"{text.count(line.kept)} are kept, not {text.count(asked)}: samples of the same score are never split."
+            )
         naming(line)
     with right:
         counted(line)

@@ -130,7 +130,7 @@ def _part(row: _Row, part: Rule, table: Dense, columns: Sequence[Column]) -> Non
 
 
 def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column]) -> None:
-    column = row.choice("signal", _with(columns, [part.column]), part.column, row.called, 200)
+    column = row.choice("signal", _with(columns, [part.column]), part.column, row.called, 170)
     cut = row.choice("cut", list(CUTS), _cut_of(part), CUTS.get, 130)
     kept: Best | None = None  # an amount that no slider can show stays as it is
     if cut in SHARES:
@@ -173,7 +173,7 @@ def _line(row: _Row, part: OfSignal, table: Dense, column: Column) -> None:
     low, high = min(low, line), max(high, line)
     st.slider(
         "line", low, high, key=row.present(f"line {column}", line), step=(high - low) / 500 or 1.0, format="%.4g",
-        on_change=row.moved, label_visibility="collapsed", width=170,
+        on_change=row.moved, label_visibility="collapsed", width=140,
     )  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def _share(row: _Row, share: float, name: str = "share") -> None:
     """A slider in percent; a share between two of its steps stays what it is."""
     st.slider(
         "share", 0.0, 100.0, key=row.present(name, 100 * share), step=0.5, format="%.4g%%", on_change=row.moved,
-        label_visibility="collapsed", width=170,
+        label_visibility="collapsed", width=140,
     )  # fmt: skip
 
 
