@@ -69,6 +69,8 @@ def execute(
         MimicError: no cluster at the address; a node with other versions; shards that were given up. Whatever fails in
             an actor is raised here.
     """
+    if address and address.startswith("ray://"):
+        raise MimicError(f"{address} leads into a cluster from outside: run the command in it, with --address auto")
     todo = list(shards)
     if not todo:
         return
