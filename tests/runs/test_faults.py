@@ -160,7 +160,7 @@ def test_two_machines_without_locks_publish_the_right_table(workspace: Workspace
         assert [child.exitcode for child in both] == [0, 0]
         (run,) = workspace.runs()
         assert contents(score(workspace, again)) == whole
-        assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "parts", "run.json", "scores.duckdb"]
+        assert sorted(path.name for path in run.folder.iterdir()) == ["events.jsonl", "lock", "parts", "run.json", "scores.duckdb"]
 
 
 def mounting(script: str, *arguments: object) -> str:
