@@ -58,8 +58,8 @@ class Drawn:
         return self.label != self.truth
 
 
-def draw(shard: Shard, classes: int, seed: int) -> Drawn:
-    """The rows of a shard: the same for the same seed, shard and number of classes."""
+def draw(shard: Shard, classes: int, seed: int, first: int = len(SIGNALS)) -> Drawn:
+    """The rows of a shard: the same for the same seed, shard and number of classes; the first so many signals."""
     rng = np.random.default_rng([seed, shard.index])
     n = len(shard)
     # skewed, as class sizes are
@@ -68,7 +68,7 @@ def draw(shard: Shard, classes: int, seed: int) -> Drawn:
     label = np.where(rng.random(n) < WRONG, other, truth).astype(np.int32)
     hardness, failed = rng.normal(size=n), rng.random(n) < FAILED
     signals = {}
-    for name, (scale, cost, common) in SIGNALS.items():
+    for name, (scale, cost, common) in islice(SIGNALS.items(), first):
         noise = np.sqrt(common) * hardness + np.sqrt(1 - common) * rng.standard_t(6, n)
         values = (scale * (1.0 + noise - cost * (label != truth))).astype(np.float32)
         signals[name] = np.where(failed, np.float32(np.nan), values)
@@ -84,6 +84,16 @@ def build(
     Args:
         imported: how many samples go through the real import; the others are added in DuckDB.
     """
+    run = begun(workspace, rows, classes=classes, shard=shard, seed=seed, pictures=pictures, imported=imported)
+    first = draw(run.shards[0], classes, seed)
+    return publish(run, workspace.dataset(run.dataset), {"seconds": 1.0, "check": _check(first)})
+
+
+def begun(
+    workspace: Workspace, rows: int, *, classes: int = 10, shard: int = 250_000, seed: int = 0,
+    pictures: int = PICTURES, imported: int = IMPORTED, signals: int = len(SIGNALS),
+) -> Run:  # fmt: skip
+    """The same with every part and not yet published, and with the first so many signals."""
     names = [f"class {code:03}" for code in range(classes)]
     shards = [Shard(i, a, min(a + shard, rows)) for i, a in enumerate(range(0, rows, shard))]
     root = workspace.path.resolve() / "pictures"
@@ -94,10 +104,10 @@ def build(
     dataset = create_dataset(workspace, name, samples, names, Source("manifest", root), root, columns)
     if rows > dataset.size:
         dataset = _grown(dataset, shards, names, seed, pictures)
-    run = begin(workspace, dataset, f"synthetic-{rows}", shard)
+    run = begin(workspace, dataset, f"synthetic-{rows}", shard, list(SIGNALS)[:signals])
     for piece in shards:
-        write_part(run, piece, part(piece, draw(piece, classes, seed), run.signals))
-    return publish(run, dataset, {"seconds": 1.0, "check": _check(draw(shards[0], classes, seed))})
+        write_part(run, piece, part(piece, draw(piece, classes, seed, signals), run.signals))
+    return run
 
 
 def begin(
@@ -143,7 +153,7 @@ def _grown(dataset: Dataset, shards: Sequence[Shard], names: Sequence[str], seed
         connection.execute("CREATE TABLE samples AS FROM imported.samples ORDER BY sample")
         connection.execute("CREATE TABLE classes AS FROM imported.classes ORDER BY code")
         for shard in shards:
-            drawn = draw(shard, len(names), seed)
+            drawn = draw(shard, len(names), seed, 0)
             label, truth = (pa.DictionaryArray.from_arrays(codes, pool) for codes in (drawn.label, drawn.truth))
             numbers = np.arange(shard.first, shard.last, dtype=np.int32)
             columns = {"sample": numbers, "label": label, "truth": truth, "label_code": drawn.label}
