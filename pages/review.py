@@ -98,10 +98,10 @@ if limits:
 rule = rules.get(which.partition(" ")[2])
 what = (which, wanted.where, wanted.near, wanted.seed, written, rule and expression(rule))
 key = f"queue {published.published_at} {published.run} {wanted.signal} {what}"
-queue = st.session_state.setdefault(key, wanted)
-known = st.session_state.setdefault(
-    f"known {published.published_at} {published.run} {queue.signal}", Known(published, queue.signal)
-)
+# the queue at hand alone is remembered: of ten million samples its list may take 40 MB a visitor
+if st.session_state.get("queue", ("",))[0] != key:
+    st.session_state["queue"] = key, wanted, Known(published, wanted.signal)
+_, queue, known = st.session_state["queue"]
 desk = judge.Desk(chosen, published, decisions, who, text.plain(queues[which], 200))
 
 

@@ -55,6 +55,7 @@ def density(
         {
             "text": words, "x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "right" if x else "left",
             "yanchor": "top" if y else "bottom", "showarrow": False, "font": {"color": colours.muted, "size": 12},
+            "bgcolor": colours.ground, "opacity": 0.85, "borderpad": 2,
         }
         for words, (x, y) in (corners.items() if None not in lines else ())
     ]  # fmt: skip

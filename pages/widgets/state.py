@@ -23,6 +23,7 @@ _FRESH = "state: arrived"
 _KEPT = "state: carried"
 _NOTES = "state: notes"
 _CHANGED = "state: changed"
+_THEME = "state: theme"
 
 # What a part of the address names, as a sentence calls it.
 _NOUNS = {"dataset": "data set", "run": "published run of this data set", "signal": "signal in this run"}
@@ -37,7 +38,11 @@ def arrive(page: str, notes: DeltaGenerator) -> None:
     """
     left = st.session_state.get(_LEFT)
     changed = st.session_state.pop(_CHANGED, False) and left is not None and left[0] == page
-    st.session_state[_FRESH] = left != (page, _address()) and not changed
+    # A dark browser asks for a page twice, and may draw the second answer alone: that too must set its widgets.
+    theme = st.context.theme.type
+    themed = st.session_state.get(_THEME) != theme
+    st.session_state[_THEME] = theme
+    st.session_state[_FRESH] = (left != (page, _address()) or themed) and not changed
     st.session_state.setdefault(_KEPT, {})
     st.session_state[_NOTES] = notes
 
