@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
+from mimic.runs import demo
 from mimic.runs.launch import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,3 +86,55 @@ def test_the_demo_needs_the_clone_and_says_so(elsewhere: Path) -> None:
     assert result.returncode == 2
     assert "clone" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def run(*command: object, cwd: Path) -> str:
+    """What a command prints; in an environment that knows nothing of this one."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTPS_", "https_"))}
+    ended = subprocess.run([*map(str, command)], cwd=cwd, env=kept, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    return ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_wheel_and_sdist_in_a_clean_environment(elsewhere: Path, tmp_path: Path) -> None:
+    """Installed with the pinned dependencies and nothing else: a wheel that scores, an sdist that is a clone."""
+    run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    python, mimic = tmp_path / "env/bin/python", tmp_path / "env/bin/mimic"
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "-c", ROOT / "constraints.txt"]
+    (wheel,) = elsewhere.glob("*.whl")
+    run(*pip, wheel, cwd=tmp_path)
+    told = json.loads(run(mimic, "doctor", "--json", "--workspace", tmp_path / "w", cwd=tmp_path))
+    assert told["fit"]
+    assert "mimic-score[models]" in str(told)  # an extra that is not there says how to get it
+    data = ROOT / "sample_data"
+    run(mimic, "import", data / "manifest.csv", "--dataset", "photos", "--workspace", "w", cwd=tmp_path)
+    weights = ["--reference", data / "reference.safetensors", "--start", data / "start.safetensors"]
+    scored = run(
+        mimic, "score", "photos", "--model", demo.MODEL, *weights, "--limit", 256, "--workspace", "w", cwd=tmp_path
+    )
+    assert "published" in scored
+
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "dist", cwd=ROOT)
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "clone", filter="data")
+    (clone,) = (tmp_path / "clone").iterdir()
+    run(*pip, "--no-deps", "--force-reinstall", "-e", clone, cwd=tmp_path)
+    assert "How well each signal finds" in run(mimic, "demo", "--no-app", "--workspace", "d", cwd=tmp_path)
+
+
+def test_versions_agree() -> None:
+    """Of the distribution, the CHANGELOG's sections and CITATION.cff, which has what its schema asks for."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (declared["version"], declared["license"])
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    for reference in cited["references"]:
+        assert {"type", "title", "authors"} <= set(reference)
+    sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    released = [section for section in sections if section != "Unreleased"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", section) for section in released)
+    assert not released or released[0].startswith(declared["version"])
