@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mimic.errors import MimicError
-from mimic.runs import manager
+from mimic.runs import forked, manager, on_ray
 from mimic.runs.importing import import_dataset
 from mimic.storage import Remote, location
 from mimic.workspace.datasets import relocate
@@ -49,3 +50,22 @@ def test_images_can_move_to_a_server(server: Server, digits: Digits, tmp_path: P
     assert relocate(made, location(url)).root == Remote(url)
     with pytest.raises(MimicError, match=r"does not hold images/0\.png"):
         relocate(made, location(url + "/images"))
+
+
+def test_forked_processes_read_from_a_server_too(server: Server, digits: Digits, tmp_path: Path) -> None:
+    """A client's threads do not come along into a fork: each process has to start its own."""
+    workspace = Workspace(tmp_path / "w")
+    import_dataset(workspace, location(f"{server.upload(digits.folder, 'forked')}/manifest.csv"), "digits")
+    config = digits.config(limit=40, batch_size=10)
+    run = manager.score(workspace, config, "cpu", 1, partial(forked.execute, processes=2))
+    assert run.counts == {"scored": 40, "not_scored": 0}
+
+
+@pytest.mark.slow
+def test_actors_of_ray_read_from_a_server(server: Server, digits: Digits, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    workspace = Workspace(tmp_path / "w")
+    import_dataset(workspace, location(f"{server.upload(digits.folder, 'actors')}/manifest.csv"), "digits")
+    config = digits.config(limit=40, batch_size=10)
+    run = manager.score(workspace, config, "cpu", 1, partial(on_ray.execute, size=on_ray.Size(actors=1)))
+    assert run.counts == {"scored": 40, "not_scored": 0}
