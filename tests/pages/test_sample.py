@@ -1,11 +1,14 @@
 """One sample's page, alone."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from benchmarks import synthetic
 from mimic.data import Shard
 from mimic.workspace.decisions import Decisions, Subject
+from mimic.workspace.files import write_json
 from tests.pages.conftest import CLASSES, SHARD, address, metrics, words
 
 
@@ -64,3 +67,16 @@ def test_what_people_decided_is_told(copy, open_page, monkeypatch):
         ["ann", "undo", "", False],
         ["ann", "drop", "blurred", True],
     ]
+
+
+def test_pictures_on_a_server_are_shown(copy, open_page, server):
+    dataset = copy.dataset("synthetic-1500")
+    url = server.upload(dataset.root, "page")
+    write_json(dataset.folder / "dataset.json", {**dataset.facts, "root": url})
+    shutil.rmtree(copy.cache_folder, ignore_errors=True)
+    app = open_page(copy, "sample", run="synthetic-1500", sample="10")
+    assert not app.exception
+    assert [path for path, _ in server.asked if path.startswith("/pictures/page/")]
+    server.asked.clear()
+    assert not open_page(copy, "threshold", run="synthetic-1500").exception
+    assert server.asked  # the gallery's
