@@ -84,6 +84,13 @@ def score(
         str, typer.Option(help="fp32, or bf16: about half the cost, checked against fp32 on the first samples.")
     ] = "fp32",
     force: Annotated[bool, typer.Option("--force", help="Use bf16 even where it ranks otherwise than fp32.")] = False,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Scores beyond the last layer by torch.compile; takes minutes, so for long runs on one architecture.",
+        ),
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a forward pass.")] = 128,
     limit: Annotated[
         int | None, typer.Option(min=2, help="Score at most so many samples, spread evenly over the data set.")
@@ -123,6 +130,7 @@ def score(
         method=method,
         precision=precision,
         force=force,
+        compile=compile,
         batch_size=batch_size,
         limit=limit,
         split=split,

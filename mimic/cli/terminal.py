@@ -65,6 +65,7 @@ def print_settings(run: Run) -> None:
         "start": facts["start"]["name"] if facts.get("start") else "the model as built",
         "scope": direction and f"{facts['scope']}, ‖v‖ = {direction['norm']:.4g}",
         "method": facts.get("method") and f"{facts['method']} ({facts['method_reason']})",
+        "compiled": facts.get("compiled"),
         "batch size": facts.get("batch_size"),
         "device": facts.get("device"),
         "begun": facts["created"],

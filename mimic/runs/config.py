@@ -75,6 +75,7 @@ class ScoreConfig(ModelConfig):
         method: how the derivative is taken.
         precision: of the forward passes; bf16 is compared with fp32 on the first samples.
         force: whether bf16 goes on where it ranks those otherwise.
+        compile: whether torch.compile makes one program of the forward-mode pass.
         batch_size: samples a forward pass, ≥ 1. A caption is judged among as many.
         draws: how many times captions are put into batches at random; their scores are the mean.
         draw_seed: of these.
@@ -85,6 +86,7 @@ class ScoreConfig(ModelConfig):
     method: Literal["auto", "closed", "jvp", "difference"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     force: bool = False
+    compile: bool = False
     batch_size: int = Field(128, ge=1)
     draws: int = Field(8, ge=1)
     draw_seed: int = Field(0, ge=0)
@@ -116,6 +118,8 @@ def run_id(config: ModelConfig, identity: Mapping[str, Any], words: str) -> str:
         words: what people shall tell such runs apart by, e.g. the first scope.
     """
     settings = config.model_dump(mode="json", exclude={"dataset", "reference", "start", "preprocess", "features"})
+    if not settings.get("compile"):  # younger than runs that have none
+        settings.pop("compile", None)
     if config.loss not in PAIR_LOSSES:  # what labels have no use for is no part of their runs' names
         settings = {name: each for name, each in settings.items() if name not in ("loss", "draws", "draw_seed")}
     text = json.dumps({**settings, **identity}, sort_keys=True)

@@ -66,10 +66,12 @@ def settle(prepared: Prepared) -> None:
     Raises:
         MimicError: half precision ranks them otherwise than full precision, and was not forced.
     """
-    if prepared.scorer.method != "difference" and prepared.config.precision == "fp32":
+    config = prepared.config
+    if prepared.scorer.method != "difference" and config.precision == "fp32" and not config.compile:
         return
+    size = config.batch_size if config.compile else SETTLING_SAMPLES  # a program is made for batches of one size
     # Several batches' worth of samples, in case that the first of them cannot be read.
-    for inputs, targets in batches(prepared, prepared.numbers[: 8 * SETTLING_SAMPLES], SETTLING_SAMPLES):
+    for inputs, targets in batches(prepared, prepared.numbers[: 8 * size], size):
         prepared.scorer(inputs, targets)
         return
 

@@ -196,6 +196,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         **(_pair_facts(prepared) if pairs else {}),
         "precision": config.precision,
         "precision_check": {name: asdict(each) for name, each in scorer.agreements.items()},
+        **({} if scorer.compile_note is None else {"compiled": scorer.compile_note}),
         "batch_size": config.batch_size,
         "split": config.split,
         "direction": {

@@ -127,6 +127,7 @@ def prepare(workspace: Workspace, config: ScoreConfig, device: str = "auto") -> 
         example=fitted.example,
         precision=config.precision,
         force=config.force,
+        compiled=config.compile,
     )
     identity = {"content": dataset.content, **fitted.identity, "scores": VERSION}
     return Prepared(

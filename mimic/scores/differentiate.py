@@ -25,6 +25,7 @@ from mimic.losses import Loss, reads_pairs
 from mimic.models.calling import Inputs, batch_size, evaluating, logits_of, pairs_of, plain_module, run
 from mimic.models.direction import Direction
 from mimic.models.head import watching
+from mimic.scores.compiled import Compiled
 from mimic.scores.difference import choose_step
 from mimic.scores.forward_mode import quiet_torch
 from mimic.scores.halves import PushInHalves
@@ -88,6 +89,7 @@ class Differentiator:
         loss: per-sample loss of (outputs, target), see `mimic.losses`.
         method: ``"auto"`` picks for each direction: closed form in the head, else forward mode, else differences.
         head: the name of the final linear layer, where it is known though no direction is about it.
+        compiled: whether to have torch.compile make one program of the forward-mode pass.
 
     Attributes:
         methods: the method of each direction. What was to be jvp may turn into difference on the first batch.
@@ -104,6 +106,7 @@ class Differentiator:
         loss: Loss,
         method: Method = "auto",
         head: str | None = None,
+        compiled: bool = False,
     ) -> None:
         if method not in get_args(Method):
             raise MimicError(f"there is no method {method!r}: one of {', '.join(get_args(Method))}")
@@ -121,7 +124,17 @@ class Differentiator:
         self._steps: dict[int, float] = {}
         self._lines: dict[int, dict[str, Tensor]] = {}
         own = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        self._push = PushInHalves(self._run, own)
+        self._push: PushInHalves | Compiled = PushInHalves(self._run, own)
+        if compiled and self._by("jvp"):
+            read = pairs_of if reads_pairs(loss) else logits_of
+            self._push = Compiled(self.module, read, self.head, self._push)
+
+    @property
+    def compile_note(self) -> str:
+        """What torch.compile made, or why nothing; in a sentence."""
+        if isinstance(self._push, Compiled):
+            return self._push.note
+        return "not compiled, because no scope is scored by forward mode"
 
     def __call__(self, inputs: Inputs, target: Tensor | None, outputs: bool = True) -> Pass:
         """One pass over a batch.

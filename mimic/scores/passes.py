@@ -30,6 +30,7 @@ class Passes:
         loss: per-sample loss of (outputs, labels).
         method: how, see `Differentiator`.
         dtype: the precision to compute in; None: the start's own. A copy of the start is made for another one.
+        compiled: see `Differentiator`.
 
     Attributes:
         replaced: names of the parameters and buffers in which the reference differs from the start.
@@ -44,6 +45,7 @@ class Passes:
         loss: Loss,
         method: Method,
         dtype: torch.dtype | None = None,
+        compiled: bool = False,
     ) -> None:
         self.module = start if dtype is None else copy.deepcopy(start).to(dtype)
         own = dict(start.named_parameters()) | dict(start.named_buffers())
@@ -55,7 +57,7 @@ class Passes:
         }
         self.replaced = frozenset(self.reference)
         self.dtype = dtype
-        self.differentiate = Differentiator(self.module, directions, loss, method, head)
+        self.differentiate = Differentiator(self.module, directions, loss, method, head, compiled)
         through = head is not None and not why_not_through(start, head)
         self.head = head if through else None
 

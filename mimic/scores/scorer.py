@@ -70,6 +70,7 @@ class SignalScorer:
         precision: ``"fp32"`` is the model's own; ``"bf16"`` has the passes in bfloat16, losses and sums in float32, and
             scores the first batch in both.
         force: whether to go on in half precision where it ranks the first batch otherwise than full precision.
+        compiled: whether to have torch.compile make one program of the forward-mode pass; for batches of one size.
 
     Attributes:
         pairs: whether it scores images with captions.
@@ -91,6 +92,7 @@ class SignalScorer:
         example: Inputs | None = None,
         precision: Precision = "fp32",
         force: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.module = plain_module(start)
         self.loss = get_loss(loss)
@@ -107,8 +109,9 @@ class SignalScorer:
         parts = (self.module, state, head, directions, self.loss, method)
         self.agreements: dict[str, Agreement] = {}
         self._force = force
-        full = Passes(*parts)
-        self._passes = full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16)
+        full = Passes(*parts, compiled=compiled and precision == "fp32")
+        self._passes = full if precision == "fp32" else Passes(*parts, dtype=torch.bfloat16, compiled=compiled)
+        self._compiled = compiled
         # What half precision has still to be compared with.
         self._unchecked: Passes | None = None if precision == "fp32" else full
         if example is not None:
@@ -129,6 +132,11 @@ class SignalScorer:
     def method_reason(self) -> str:
         """Why that method, in one sentence; for differences with the step and its error."""
         return next(iter(self._passes.differentiate.reasons), "no Mimic Score was asked for")
+
+    @property
+    def compile_note(self) -> str | None:
+        """What was compiled, or why nothing was, in a sentence; None where it was not asked for."""
+        return self._passes.differentiate.compile_note if self._compiled else None
 
     @property
     def path_note(self) -> str | None:
