@@ -14,7 +14,8 @@ import io
 import posixpath
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
@@ -136,6 +137,19 @@ class Remote:
 
 
 Location: TypeAlias = Path | Remote
+
+
+@contextmanager
+def reached(place: Location | None) -> Iterator[None]:
+    """Around what is done with a user's own location: a server that cannot be asked is a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(place, Remote):
+            raise
+        raise MimicError(
+            f"{place} cannot be read ({said_of(error)}): check the address, the network and your keys for it"
+        ) from None
 
 
 def children(folder: Location) -> tuple[list[str], list[str]]:
@@ -279,7 +293,8 @@ def _passes(error: OSError) -> bool:
     """Whether the same may work a moment later."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
-    return "InvalidRange" not in str(error) and "range is not satisfiable" not in str(error)
+    said = str(error).lower()
+    return not any(words in said for words in ("invalidrange", "range is not satisfiable", "credentials"))
 
 
 def _pause(attempt: int) -> None:

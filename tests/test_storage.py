@@ -156,3 +156,18 @@ def test_a_file_is_read_from_front_to_end_and_in_jumps() -> None:
             assert file.read(700) == data[place : place + 700]
         file.seek(0)
         assert file.read() == data
+
+
+def test_a_server_without_keys_is_a_sentence_at_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(MimicError, match=r"s3://pictures/x cannot be read \(.*redentials.*your keys"):
+        import_dataset(Workspace(tmp_path), location("s3://pictures/x"), "x")

@@ -7,7 +7,7 @@ from mimic.sources.listing import Listing
 from mimic.sources.noise import Noise
 from mimic.sources.open import open_source
 from mimic.sources.torchvision import PREFIX, read_torchvision
-from mimic.storage import Location, Remote
+from mimic.storage import Location, Remote, reached
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Dataset, Workspace, check_name
 
@@ -47,7 +47,8 @@ def import_dataset(
         kept = workspace.path / "torchvision"
         listing = read_torchvision(str(path).removeprefix(PREFIX), root or kept, kept / "images" / name, download)
     else:
-        listing = open_source(path, root, classes, workspace.path / "images")
+        with reached(path if isinstance(path, Remote) else root):
+            listing = open_source(path, root, classes, workspace.path / "images")
     if noise is not None:
         listing = noise(listing)
     source = Source(listing.kind, listing.path)

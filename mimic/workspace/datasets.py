@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
-from mimic.storage import Location
+from mimic.storage import Location, reached
 from mimic.workspace.files import (
     SAMPLES_FILE,
     building,
@@ -224,8 +224,9 @@ def relocate(dataset: Dataset, root: Location) -> Dataset:
         MimicError: no such folder, or the first sample's file is not in it.
     """
     root = root.expanduser().resolve()
-    if not root.is_dir():
-        raise MimicError(f"{root} is not a folder: give the folder that the images' paths are relative to")
+    with reached(root):
+        if not root.is_dir():
+            raise MimicError(f"{root} is not a folder: give the folder that the images' paths are relative to")
     first = read_samples(dataset, 0, 1)[0]
     if first.path is None:
         raise MimicError(f"data set {dataset.name!r} has no images, so there is nothing to move")

@@ -93,7 +93,11 @@ def _remote(root: Remote, paths: Sequence[str | None], cache: Path, size: int, e
     found = {path: picture for path, place in stored.items() if (picture := _stored(place)) is not None}
     wanted = [path for path in stored if path not in found]
     reasons: dict[str, str] = {}
-    for path, data in zip(wanted, images_bytes(root, wanted), strict=True):
+    try:
+        fetched = images_bytes(root, wanted)
+    except MimicError as error:  # what reads such a server is not installed
+        fetched = [UnreadableImage(str(error))] * len(wanted)
+    for path, data in zip(wanted, fetched, strict=True):
         try:
             if isinstance(data, UnreadableImage):
                 raise data
