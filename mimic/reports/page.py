@@ -25,7 +25,7 @@ from mimic.evaluation.retraining import best, curves
 from mimic.evaluation.truth import judge
 from mimic.reports import evaluate_figures, figures, text
 from mimic.reports.palette import LIGHT
-from mimic.workspace.files import finish, temporary_name
+from mimic.workspace.files import replacing
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.histogram import histogram
@@ -50,9 +50,8 @@ def write_report(workspace: Workspace, run: Run, path: Path) -> Path:
     """
     page = report(workspace, run)
     try:
-        temporary = temporary_name(path)
-        temporary.write_text(page, encoding="utf-8")
-        finish(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     except OSError as error:
         raise MimicError(f"{path} cannot be written ({error.strerror}): choose another --out") from None
     return path

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.data import Shard
-from mimic.workspace.files import finish, make_folder, temporary_name
+from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.nearest import FOLDER
 
@@ -60,10 +60,8 @@ def write_piece(run: Run, shard: Shard, towers: Towers) -> None:
     """Keep a shard's embeddings."""
     folder = make_folder(run.folder / FOLDER / _PIECES)
     path = folder / f"{shard.index:05}.npz"
-    temporary = temporary_name(path)
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, samples=towers.samples, image=towers.image, text=towers.text)
-    finish(temporary, path)
 
 
 def gather(run: Run) -> None:
@@ -72,19 +70,20 @@ def gather(run: Run) -> None:
     pieces = sorted((folder / _PIECES).glob("*.npz"))
     if not pieces:
         return
-    samples = np.sort(np.concatenate([_read(piece, "samples") for piece in pieces]))
+    earlier = read_embeddings(run)  # of a finished run, one of whose parts was damaged and scored again
+    known = [] if earlier is None else [earlier.samples]
+    samples = np.unique(np.concatenate([*known, *(_read(piece, "samples") for piece in pieces)]))
     for side in _SIDES:
         width = _read(pieces[0], side).shape[1]
-        temporary = temporary_name(folder / f"{side}.npy")
-        whole = open_memmap(temporary, "w+", np.float16, (len(samples), width))
-        for piece in pieces:
-            whole[np.searchsorted(samples, _read(piece, "samples"))] = _read(piece, side)
-        whole.flush()
-        finish(temporary, folder / f"{side}.npy")
-    temporary = temporary_name(folder / "samples.npy")
-    with temporary.open("wb") as file:
+        with replacing(folder / f"{side}.npy") as temporary:
+            whole = open_memmap(temporary, "w+", np.float16, (len(samples), width))
+            if earlier is not None:
+                whole[np.searchsorted(samples, earlier.samples)] = getattr(earlier, side)
+            for piece in pieces:
+                whole[np.searchsorted(samples, _read(piece, "samples"))] = _read(piece, side)
+            whole.flush()
+    with replacing(folder / "samples.npy") as temporary, temporary.open("wb") as file:
         np.save(file, samples)
-    finish(temporary, folder / "samples.npy")
     shutil.rmtree(folder / _PIECES)
 
 

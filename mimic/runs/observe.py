@@ -32,7 +32,7 @@ from mimic.scores.duplicates import perceptual_hash
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.scores.passes import Passes
 from mimic.workspace.datasets import read_inputs
-from mimic.workspace.files import finish, make_folder, temporary_name
+from mimic.workspace.files import make_folder, replacing
 
 _PIECE = 256
 
@@ -163,10 +163,8 @@ class Observer:
 
 
 def _save(path: Path, seen: Observed) -> None:
-    temporary = temporary_name(path)
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{f.name: getattr(seen, f.name) for f in fields(Observed)})
-    finish(temporary, path)
 
 
 def _load(path: Path) -> Observed | None:

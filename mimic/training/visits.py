@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.files import building, finish, temporary_name
+from mimic.workspace.files import building, replacing
 from mimic.workspace.layout import Run
 
 MEASURES = ("score", "weight", "loss", "margin")
@@ -72,9 +72,8 @@ def write_part(folder: Path, number: int, table: pa.Table) -> None:
     """Puts rows on the disk under a number of their own."""
     path = folder / "parts" / f"{number:05}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    pq.write_table(table, temporary, write_statistics=False)  # by them DuckDB would take a NaN for impossible
-    finish(temporary, path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, write_statistics=False)  # by them DuckDB would take a NaN for impossible
 
 
 def forget_from(part: Path, step: int) -> bool:

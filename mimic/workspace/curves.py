@@ -23,7 +23,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mimic.workspace.files import finish, reading, temporary_name
+from mimic.workspace.files import reading, replacing
 from mimic.workspace.layout import Run
 
 _COLUMNS = pa.schema(
@@ -47,9 +47,8 @@ def append_point(run: Run, point: Mapping[str, Any]) -> None:
 def forget_points(run: Run, kept: Callable[[Mapping[str, Any]], bool]) -> None:
     """Drops points that a resumed training is going to make again."""
     points = [point for point in _points(run) if kept(point)]
-    temporary = temporary_name(_file(run))
-    temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
-    finish(temporary, _file(run))
+    with replacing(_file(run)) as temporary:
+        temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
 
 
 def read_curves(run: Run) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.data import EVERYTHING
-from mimic.workspace.files import finish, make_folder, temporary_name, write_json
+from mimic.workspace.files import make_folder, replacing, write_json
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked, read_facts
 
 # What makes a retraining possible where no split is left untouched.
@@ -118,9 +118,8 @@ def write_fits(retrain: Retrain, job: int, rows: list[dict[str, Any]]) -> None:
     """Put a job's fits on the disk: written last, so a part's existence means that the job is done."""
     packed = [{**row, "correct": pack(row["correct"])} for row in rows]
     path = retrain.part(job)
-    temporary = temporary_name(path)
-    pq.write_table(pa.Table.from_pylist(packed, schema=FITS), temporary)
-    finish(temporary, path)
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(packed, schema=FITS), temporary)
 
 
 def pack(correct: NDArray[np.bool_]) -> bytes:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from mimic.workspace.files import finish, temporary_name
+from mimic.workspace.files import replacing
 
 # OWASP's list of what begins a formula, with the full-width signs, and the apostrophe.
 _RISKY = "^[=+\\-@\\t\\r\\n'＝＋－＠]"
@@ -35,12 +35,10 @@ def original(text: str) -> str:
 def write_texts(path: Path, frame: pd.DataFrame) -> None:
     """Write a small table of texts as CSV, in one step; what is missing is empty."""
     columns = [harmless(pa.array(frame[name], pa.string(), from_pandas=True)).to_pylist() for name in frame.columns]
-    temporary = temporary_name(path)
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(frame.columns)
         writer.writerows(zip(*columns, strict=True))
-    finish(temporary, path)
 
 
 def csv_bytes(table: pa.Table) -> bytes:
