@@ -139,17 +139,18 @@ def _embedded(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float
     )
     sides: list[NDArray[np.float32]] = []
     module = prepared.weights.built.module
-    with evaluating(module), torch.inference_mode():
+    with evaluating(module):
         for decoded in Loader(prepared.images)(pieces):
             rows = decoded.piece.labels
             usable[rows[list(decoded.reasons)]] = False
             words = prepared.texts(inputs, rows).to(prepared.device)
-            towers = run(module, (decoded.images.to(prepared.device), words))[:2]
-            for side, found in enumerate(F.normalize(each.float(), dim=1).cpu().numpy() for each in towers):
+            with torch.inference_mode():  # not around the loader, whose threads write into ordinary tensors
+                towers = run(module, (decoded.images.to(prepared.device), words))[:2]
+            for side, made in enumerate(F.normalize(each.float(), dim=1).cpu().numpy() for each in towers):
                 if len(sides) == side:
-                    sides.append(np.zeros((len(keys), found.shape[1]), np.float32))
-                sides[side][rows] = found
-    images, texts = sides
+                    sides.append(np.zeros((len(keys), made.shape[1]), np.float32))
+                sides[side][rows] = made
+    images, texts = sides or [np.zeros((len(keys), 1), np.float32)] * 2
     return images, texts, usable
 
 

@@ -89,6 +89,8 @@ def read_hugging_face(path: Path, into: Path | None, classes: list[str] | None =
         whole = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise MimicError(f"the files of {path} have different columns ({str(error).splitlines()[0]})") from None
+    if not whole.num_rows and found.counts:
+        raise MimicError(f"{path} names its images and has none inside: save it with save_to_disk, which puts them in")
     return replace(listing_of(path, whole, allowed.path, classes or names), kind="hugging face", found=found)
 
 
@@ -264,7 +266,7 @@ def _places(file: Path, column: str, allowed: Root) -> Iterator[str | None]:
             parts = dict(zip(fields, images.flatten(), strict=True))
             data, known = parts["bytes"], np.array(parts["bytes"].is_valid())
             _, offsets, values = data.buffers()
-            first = values.address - whole.address if values is not None else 0
+            first = values.address - whole.address if values is not None and values.size else 0
             if not 0 <= first <= whole.size:
                 raise MimicError(f"{file} is a compressed Arrow file: save it again with save_to_disk, which is not")
             kind = np.int64 if pa.types.is_large_binary(data.type) else np.int32

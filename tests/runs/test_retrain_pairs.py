@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,15 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from mimic.errors import MimicError
 from mimic.evaluation.retraining import best, curves
+from mimic.models.build import build_model
+from mimic.models.checkpoint import load_checkpoint, save_checkpoint
+from mimic.runs import manager
+from mimic.runs.config import ScoreConfig
+from mimic.runs.importing import import_dataset
 from mimic.runs.retrain import Asked, retrain
 from mimic.runs.retrain_fits import Fit, load_bench, save_bench
 from mimic.runs.retrain_pairs import NEAREST, OUTCOME, PairBench, fit_pairs, found
@@ -113,3 +120,43 @@ def test_a_bench_comes_back_from_its_file(tmp_path: Path):
     back = load_bench(PairBench, *save_bench(tmp_path, made))
     assert (back.right, back.epochs) == (None, made.epochs)
     np.testing.assert_array_equal(back.test_texts, made.test_texts)
+
+
+def test_a_model_that_reads_images_gives_what_its_start_makes_of_them(tmp_path: Path):
+    open_clip = pytest.importorskip("open_clip")
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "tiny-retrained.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    for seed, name in enumerate(("start", "reference")):
+        torch.manual_seed(seed)
+        save_checkpoint(
+            tmp_path / f"{name}.safetensors", build_model("open_clip:tiny-retrained", 0).module.state_dict()
+        )
+    place = Workspace(tmp_path / "workspace")
+    rows = [{"path": f"{i}.png", "caption": f"thing {i}", "split": "test" if i > 11 else "train"} for i in range(20)]
+    for i, row in enumerate(rows):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / row["path"])
+    (tmp_path / "3.png").write_bytes(b"broken")
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    dataset = import_dataset(place, tmp_path / "m.csv", "pairs")[0]
+    files = {name: str(tmp_path / f"{name}.safetensors") for name in ("start", "reference")}
+    asked = {"dataset": "pairs", "model": "open_clip:tiny-retrained", "loss": "clip", "batch_size": 4, "draws": 2}
+    manager.score(place, ScoreConfig.checked(**asked, **files))
+    done = retrain(place, dataset, Asked(names=("clip",), budgets=(0.8,), seeds=1, epochs=1))
+    assert (done.facts["samples"], done.facts["test"]) == (11, 8)  # one picture is broken
+    kept = sorted((place.path / "cache/features").glob("*.npz"))
+    assert len(kept) == 2
+    start, _, transform = open_clip.create_model_and_transforms("tiny-retrained")
+    start.load_state_dict(load_checkpoint(files["start"]).tensors)
+    images = torch.stack([transform(Image.open(tmp_path / f"{i}.png")) for i in range(12, 20)])
+    with torch.no_grad():
+        image, text, _ = start.eval()(
+            images, open_clip.get_tokenizer("tiny-retrained")([f"thing {i}" for i in range(12, 20)])
+        )
+    found = next(each for each in map(np.load, kept) if len(each["usable"]) == 8)
+    np.testing.assert_allclose(found["images"], image, atol=1e-5)
+    np.testing.assert_allclose(found["texts"], text, atol=1e-5)

@@ -111,6 +111,19 @@ def test_rows_without_an_image_are_counted(tmp_path: Path) -> None:
     assert listing.found.counts == {"rows without an image inside": (1, "data-00000-of-00001.arrow: row 2")}
 
 
+def test_names_of_files_are_no_images(tmp_path: Path) -> None:
+    pictures(1)[0].save(tmp_path / "a.png")
+    named = datasets.Dataset.from_dict(
+        {"image": [str(tmp_path / "a.png")], "label": ["a"]},
+        features=datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")}),
+    )
+    named.to_parquet(tmp_path / "named.parquet")
+    with pytest.raises(MimicError, match="has none inside"):
+        open_source(tmp_path / "named.parquet", into=tmp_path / "images")
+    named.save_to_disk(tmp_path / "saved")  # which puts them in
+    assert len(pixels(open_source(tmp_path / "saved"))) == 1
+
+
 def test_which_of_two_class_labels_is_for_the_user_to_say(tmp_path: Path) -> None:
     names = datasets.ClassLabel(names=["a", "b"])
     two = datasets.Dataset.from_dict(
