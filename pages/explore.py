@@ -45,6 +45,8 @@ def chart() -> str:
 
 def brush() -> None:
     """The chart's selection has changed: take its whole bars, or everything where it was lifted."""
+    if chart() not in st.session_state:
+        return  # the chart of a brush that was lifted, which a browser that is drawn late has sent back
     boxes = st.session_state[chart()]["selection"]["box"]
     start, stop = boxes[0]["x"] if boxes else (-math.inf, math.inf)
     ends = snap(histogram(published, signal), float(start), float(stop)) if boxes else (start, stop)

@@ -33,13 +33,15 @@ labels, _ = Dense(chosen.workspace, chosen.dataset).labels()
 
 def take(moved: str, keys: dict[str, str]) -> None:
     """The line is where this widget says."""
+    # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
+    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
+    if keys[moved] != f"{moved} {turns[moved]}":
+        return  # a field that is gone, whose value a browser that is drawn late has sent back
     value = state.get(keys[moved])
     if moved == "score":
         value = line_at(published, signal, value).kept
     elif moved == "share":
         value = round(value / 100 * scored)
-    # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
-    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
     state.change(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
 
 
