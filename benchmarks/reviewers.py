@@ -37,6 +37,8 @@ from mimic.workspace.layout import Workspace
 ROWS, CLASSES = 100_000, 10
 KEYS, SHARES = ("k", "d", "l", "u"), (0.45, 0.35, 0.1, 0.1)
 PAUSE = 0.4  # seconds to look: longer than the guard against keys that come too soon
+ANSWERED = """() => Promise.race([
+  window.answered, new Promise((_, no) => setTimeout(() => no(new Error('a key had no effect in 30 s')), 30000))])"""
 ACTIONS = {"k": "keep", "d": "drop", "l": "relabel", "u": "undo"}
 
 
@@ -63,6 +65,7 @@ def review(base: str, run: str, until: float, seed: int, sitting: Sitting) -> No
             name = page.get_by_role("textbox", name="Who decides")
             name.fill(sitting.who)
             name.press("Enter")
+            page.evaluate("() => document.activeElement.blur()")  # keys are for the page, not for the field
             page.wait_for_timeout(1500)
             standing = 0  # decisions of this person that could be taken back
             while time.monotonic() < until:
@@ -92,7 +95,7 @@ def press(page: Page, key: str) -> float:
         key = "Enter"
     page.evaluate("() => window.watch('picture', false)")
     page.keyboard.press(key)
-    return float(page.evaluate("() => window.answered"))
+    return float(page.evaluate(ANSWERED))
 
 
 def scoring(workspace: Path, over: threading.Event) -> None:

@@ -213,7 +213,7 @@ def json_file(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MimicError(f"{path} cannot be read as JSON ({error}): it needs size, mean and std") from None
     if not isinstance(value, dict):
         raise MimicError(f"{path} holds no JSON object: it needs size, mean and std")
