@@ -29,6 +29,7 @@ from mimic.workspace.locks import held
 from mimic.workspace.queries.progress import progress, running_histogram
 from tests.runs.conftest import JUDGED, MODEL, Digits
 
+FILES = {"events.jsonl", "lock", "parts", "run.json", "scores.duckdb"}  # of a finished run
 TABLES = ("scores", "predictions", "failures", "bins")
 REPEATS = 4
 PARTS = 10
@@ -112,7 +113,13 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_tables(
     assert seen[-1].done == run.size == REPEATS * JUDGED
     for name, expected in uninterrupted.items():
         pd.testing.assert_frame_equal(table(run, name), expected, check_exact=True)
-    assert sorted(path.name for path in run.folder.iterdir()) == ["events.jsonl", "lock", "parts", "run.json", "scores.duckdb"]
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        "events.jsonl",
+        "lock",
+        "parts",
+        "run.json",
+        "scores.duckdb",
+    ]
     shutil.rmtree(run.folder)
 
 

@@ -111,7 +111,12 @@ def test_predictions_failures_and_run(published: tuple[Run, Dataset]) -> None:
     assert told["counts.not_scored"] == len(bad)
     assert "error" not in told
     assert json.loads((run.folder / "run.json").read_text())["published"] == "scores.duckdb"
-    assert sorted(entry.name for entry in run.folder.iterdir()) == ["events.jsonl", "parts", "run.json", "scores.duckdb"]
+    assert sorted(entry.name for entry in run.folder.iterdir()) == [
+        "events.jsonl",
+        "parts",
+        "run.json",
+        "scores.duckdb",
+    ]
 
 
 def test_parts_read_back_in_order(published: tuple[Run, Dataset]) -> None:
