@@ -1,9 +1,10 @@
 """What scoring a batch costs, relative to a plain forward with per-sample losses of the same model on the same batch.
 
-    python -m benchmarks.speed [--quick] [--rounds 15] [--cases resnet20,vit-tiny,two-tower] [--busy]
+    python -m benchmarks.speed [--quick] [--rounds 15] [--cases resnet20,vit-tiny,two-tower] [--busy] [--compile]
 
 Three ratios a method: against the forward as anybody runs it, in float32; against one prepared as our pass prepares its
-own (BatchNorm folded, channels last), in the method's precision; and against a plain one in the method's precision.
+own (BatchNorm folded, channels last, tokens that nobody reads left out), in the method's precision; and against a plain
+one in the method's precision. `--compile` adds the pass by torch.compile, against a forward by torch.compile.
 Methods take turns within a round. Error and rank correlation are against forward mode in float64; for our exact pass
 also on the same side of every ReLU, see `benchmarks.kinks`. What people use instead stands in the same table, see
 `benchmarks.rivals`; what is not installed or does not apply is listed with the reason. Last, 1, 4 and 16 times as many
@@ -16,21 +17,21 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import jvp
 
 from benchmarks.kinks import on_its_branches
-from benchmarks.rivals import RIVALS, Skipped
+from benchmarks.rivals import HEAVY, RIVALS, Skipped
 from benchmarks.speed_cases import CASES, Case
 from benchmarks.tables import ROOT, Section, markdown, write_csv, write_section
 from benchmarks.timing import Times, interleaved, peak_memory, with_allocator
 from mimic import Direction, iter_scores
-from mimic.models.calling import Inputs
+from mimic.models.calling import Inputs, logits_of, pairs_of
 from mimic.scores.differentiate import Differentiator, Method, outputs_for, widened
 from mimic.scores.forward_mode import Pushforward, forward_mode
 from mimic.scores.precision import agreement
@@ -42,7 +43,9 @@ FORWARD, PREPARED, HALF, HALF_PREPARED = (
     "forward, bf16, prepared",
 )
 RIVALS_BATCH = 32
+FEW = 2  # samples for what holds or makes hundreds of numbers for each parameter and sample
 FULL, HALF_FULL = "full, fp32", "full, bf16"
+COMPILED, FULL_COMPILED = "forward, compiled", "full, fp32, compiled"
 # method → what must not be exceeded, relative to the plain forward in float32, by case
 REACH: dict[str, Mapping[str, float]] = {
     "last": {"resnet20": 1.03, "vit-tiny": 1.03},
@@ -86,15 +89,23 @@ def prepared(case: Case) -> Callable[[], None]:
     return call
 
 
-def folds(case: Case) -> bool:
-    """Whether there is anything to prepare: a transformer's forward is the same either way."""
-    return any(isinstance(each, nn.BatchNorm2d) for each in case.start.modules())
+def forward_compiled(case: Case) -> Callable[[], None]:
+    """The forward by torch.compile."""
+    program = torch.compile(case.start, dynamic=False)
+    read = pairs_of if case.labels is None else logits_of
+
+    def call() -> None:
+        arguments = case.inputs if isinstance(case.inputs, tuple) else (case.inputs,)
+        with torch.no_grad():
+            case.function(widened(read(program(*arguments), len(arguments[0]))), case.labels)
+
+    return call
 
 
-def ours(case: Case, scope: str, method: Method = "auto") -> Callable[[], Tensor]:
+def ours(case: Case, scope: str, method: Method = "auto", compiled: bool = False) -> Callable[[], Tensor]:
     """A scope's scores by the method that the library would take."""
     direction = Direction.between(case.start, case.reference, scope)
-    differentiate = Differentiator(case.start, [direction], case.function, method)
+    differentiate = Differentiator(case.start, [direction], case.function, method, compiled=compiled)
     return lambda: -differentiate(case.inputs, case.labels, outputs=False).slopes[0]
 
 
@@ -114,13 +125,14 @@ def torch_jvp(case: Case) -> Callable[[], Tensor]:
     return call
 
 
-def entries(case: Case) -> dict[str, Entry]:
+def entries(case: Case, compiled: bool = False) -> dict[str, Entry]:
     """Our methods, the forwards they are measured by, and torch's own forward mode."""
     half = case.to(torch.bfloat16)
-    found = {FORWARD: Entry(forward(case)), HALF: Entry(forward(half), half=True)}
-    if folds(case):
-        found |= {PREPARED: Entry(prepared(case)), HALF_PREPARED: Entry(prepared(half), half=True)}
-    found |= {
+    found = {
+        FORWARD: Entry(forward(case)),
+        HALF: Entry(forward(half), half=True),
+        PREPARED: Entry(prepared(case)),
+        HALF_PREPARED: Entry(prepared(half), half=True),
         FULL: Entry(ours(case, "full")),
         HALF_FULL: Entry(ours(half, "full"), half=True),
         "difference, fp32": Entry(ours(case, "full", "difference")),
@@ -132,13 +144,16 @@ def entries(case: Case) -> dict[str, Entry]:
         found["image-last"] = Entry(ours(case, "image-last"))
     if case.blocks:
         found["last:2"] = Entry(ours(case, "last:2"))
+    if compiled:
+        found |= {COMPILED: Entry(forward_compiled(case)), FULL_COMPILED: Entry(ours(case, "full", compiled=True))}
     return found
 
 
-def rivals(case: Case) -> tuple[dict[str, Entry], dict[str, str]]:
+def rivals(case: Case, names: Iterable[str]) -> tuple[dict[str, Entry], dict[str, str]]:
     """What people use instead, each on a copy of the model; and why some are missing."""
     found, missing = {}, {}
-    for name, make in RIVALS.items():
+    for name in names:
+        make = RIVALS[name]
         try:
             entry = Entry(make(replace(case, start=copy.deepcopy(case.start))))
             entry.call()
@@ -158,6 +173,8 @@ def table(case: Case, rows: Mapping[str, Entry], times: Times) -> pd.DataFrame:
     lines = []
     for name, entry in rows.items():
         bases = (FORWARD, HALF_PREPARED, HALF) if entry.half else (FORWARD, PREPARED, FORWARD)
+        if "compiled" in name:
+            bases = (FORWARD, COMPILED, FORWARD)
         eager, ready, same = (times.ratio(name, base) if base in rows else None for base in bases)
         scores = None if name.startswith("forward") else entry.call()
         right = agreement(scores.detach(), exact) if scores is not None and "last" not in name else None
@@ -212,12 +229,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three rounds, without what people use instead; no files")
     parser.add_argument("--cases", default=",".join(CASES), help="the others' rows stay as they were")
     parser.add_argument("--busy", action="store_true", help="one thread, processor time")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile, which takes minutes a model")
     asked = parser.parse_args()
     clock = "processor" if asked.busy else "wall"
     if asked.busy:
         torch.set_num_threads(1)
     for name in asked.cases.split(","):
-        measured, missing = measure(name, 3 if asked.quick else asked.rounds, clock, others=not asked.quick)
+        measured, missing = measure(name, 3 if asked.quick else asked.rounds, clock, not asked.quick, asked.compile)
         print(measured.to_string(index=False), *missing.items(), sep="\n", flush=True)
         if not asked.quick:
             how = (
@@ -231,20 +249,29 @@ def main() -> None:
         report()
 
 
-def measure(name: str, rounds: int, clock: str, others: bool) -> tuple[pd.DataFrame, dict[str, str]]:
+def measure(
+    name: str, rounds: int, clock: str, others: bool, compiled: bool = False
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """A case's table, and why some of what people use instead is not in it."""
     torch.manual_seed(0)
     case = CASES[name]()
-    rows = entries(case)
+    rows = entries(case, compiled)
     times = interleaved({key: each.call for key, each in rows.items()}, rounds, clock=clock)
     ours = table(case, rows, times)
     if not others:
         return ours, {}
-    some = case.first(RIVALS_BATCH)
-    found, missing = rivals(some)
-    found = {FORWARD: Entry(forward(some)), **found}
-    times = interleaved({key: each.call for key, each in found.items()}, max(2, rounds // 5), clock=clock, warm_up=0)
-    return pd.concat([ours, table(some, found, times).iloc[1:]]), missing
+    large = sum(each.numel() for each in case.start.parameters()) > 10**6
+    tables, missing = [ours], {}
+    for samples in (RIVALS_BATCH, FEW):
+        some = case.first(samples)
+        names = [key for key in RIVALS if (samples == FEW) == (large and key in HEAVY)]
+        found, lacking = rivals(some, names)
+        found, missing = {FORWARD: Entry(forward(some)), **found}, missing | lacking
+        calls = {key: each.call for key, each in found.items()}
+        if len(calls) > 1:
+            times = interleaved(calls, max(2, rounds // 5), clock=clock, warm_up=0)
+            tables.append(table(some, found, times).iloc[1:])
+    return pd.concat(tables), missing
 
 
 def keep(name: str, table: pd.DataFrame, case: str) -> None:
@@ -267,12 +294,14 @@ def report() -> None:
     missing = rows[~known].reindex(columns=["case", "method", "missing"])
     how = "\n".join(f"- {case}: {each}" for case, each in measured.groupby("case", sort=False)["how"].first().items())
     body = f"""Relative to a plain inference forward with per-sample losses of the same model on the same batch, in the
-same process: medians over rounds in turns. *Prepared*: BatchNorm folded, channels last, as in our pass. *Reach*: what
-was aimed at, against the forward in float32, with an error of {EXACT:.0e} for the exact pass and a Spearman of {RANKS}
-for half precision. Peak: tensors beyond weights and inputs, at most. *Same branches*: the error against float64 with
-every ReLU on the side that our pass took; *others*: samples for which float64 takes another side somewhere, because an
-input of a ReLU rounds across 0. There the derivative jumps, and every float32 method has an error of its own. What
-people use instead ran on {RIVALS_BATCH} samples at most.
+same process: medians over rounds in turns. *Prepared*: as in our pass, BatchNorm folded,
+channels last, oneDNN's products, and tokens left out that nobody reads; for a compiled row, a compiled forward.
+*Reach*: what was aimed at, against the forward in float32, with an error of {EXACT:.0e} for the exact pass and a
+Spearman of {RANKS} for half precision. Peak: tensors beyond weights and inputs, at most. *Same branches*: the error
+against float64 with every ReLU on the side that our pass took; *others*: samples for which float64 takes another side
+somewhere, because an input of a ReLU rounds across 0. There the derivative jumps, and every float32 method has an error
+of its own. What people use instead ran on {RIVALS_BATCH} samples at most; {" and ".join(HEAVY)} on {FEW} where a model
+has millions of parameters, against a forward of as many.
 
 {how}
 
