@@ -124,20 +124,29 @@ def delete(run: Run) -> None:
 
 def ended() -> None:
     """Runs that stopped before they were published."""
-    for run in workspace.runs():
-        if run.state in ("failed", "interrupted"):
-            unfinished(run)
+    for run in stopped:
+        unfinished(run)
 
 
 if "started" in st.session_state:
     await_start()
 if going:
     watch()
+stopped = [run for run in workspace.runs() if run.state in ("failed", "interrupted")]
 if chosen is None:
     ended()
     frame.nothing_yet(workspace)
     state.leave("overview", {})
     st.stop()
+
+if stopped:
+    newest = stopped[0]  # `runs` has the newest first
+    why = f": {newest.error}" if newest.error else ""
+    happened = "failed" if newest.state == "failed" else "was interrupted"
+    st.warning(
+        f"Run {text.markdown(newest.id)} {happened}{text.markdown(why, 400)} · How to go on stands below.",
+        icon=":material/error:",
+    )
 
 # --- the chosen run -------------------------------------------------------------------------------------------------
 published, run, dataset = chosen.published, chosen.run, chosen.dataset
