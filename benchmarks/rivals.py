@@ -134,6 +134,11 @@ def captum(case: Case) -> Call:
 def dattri(case: Case) -> Call:
     """dattri's TracIn of the batch on one test sample: per-sample gradients and their inner products."""
     labels = _labels(case)
+    size = sum(each.numel() for each in case.start.parameters())
+    if size > 10**6:
+        raise Skipped(
+            f"{size / 1e6:.1f} M parameters: 32 samples took 17 GB of memory, and two over 110 s of a busy machine"
+        )
     task = _library("dattri.task", "dattri")
     attributor = importlib.import_module("dattri.algorithm.tracin").TracInAttributor
 
@@ -167,8 +172,8 @@ RIVALS: dict[str, Callable[[Case], Call]] = {
     "dattri TracIn": dattri,
 }
 
-# Their cost in time or memory is hundreds of numbers for each parameter and sample: 17 GB for 32 samples of ViT-Tiny.
-HEAVY = ("TRAK featurize", "dattri TracIn")
+# Of these a large model's few samples are measured: hundreds of random signs are made for each parameter and sample.
+HEAVY = ("TRAK featurize",)
 
 
 @contextlib.contextmanager
