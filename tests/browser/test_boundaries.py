@@ -156,3 +156,10 @@ def test_behind_a_proxy_under_a_path(
         expect(page.get_by_role("heading", name="Explore", level=1)).to_be_visible()
         assert page.url.startswith(f"{proxied}/explore")
         settle(page)
+
+
+def test_the_name_that_a_proxy_is_called_by_is_allowed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLIT_SERVER_ALLOWED_HOSTS", "mimic.example.org")
+    with serving(workspace.path) as base:
+        assert handshake(base, Host="mimic.example.org", Origin="https://mimic.example.org") == 101
+        assert handshake(base, Host="evil.example", Origin="https://evil.example") == 403

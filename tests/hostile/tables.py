@@ -85,9 +85,7 @@ SCORED: dict[str, Writer] = {
     "a byte-order mark": _csv(b"\xef\xbb\xbf" + (HEAD + ROW).encode()),
     "line ends of three kinds": _csv("path,label\r\ngood.png,0\r\nalso.png,1\n\n"),
     "formulas": _csv('path,label,note\nalso.png,1,-1\ngood.png,0,"=HYPERLINK(""http://x"",""y"")"\n'),
-    "columns that are SQL": _csv(
-        'path,label,"x""; DROP TABLE samples; --"\ngood.png,0,1\nalso.png,1,1\n'
-    ),
+    "columns that are SQL": _csv('path,label,"x""; DROP TABLE samples; --"\ngood.png,0,1\nalso.png,1,1\n'),
     "escapes in a column's name": _csv("path,label,\x1b[31m\ngood.png,0,1\nalso.png,1,1\n"),
     "a thousand columns": _csv(
         "path,label,"
