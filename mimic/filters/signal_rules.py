@@ -131,7 +131,7 @@ class ShareRule(OfSignal):
         else:
             lines = self._lines_by_class(scores, table)
         above = scores >= lines
-        votes = (above if self.side == "top" else ~above).astype(np.int8)  # KEEP is 1, DROP 0
+        votes: NDArray[np.int8] = (above if self.side == "top" else ~above).astype(np.int8)  # KEEP is 1, DROP 0
         votes[np.isnan(scores)] = ABSTAIN
         return votes
 
