@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from mimic.errors import MimicError
 from mimic.filters.expression import expression
@@ -53,8 +54,10 @@ def rows(rule: Rule, table: Dense, columns: Sequence[Column], turn: int, take: T
 
     for place, (link, part) in enumerate(steps):
         with st.container(border=True, gap="small"):
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                row = _Row(steps, place, turn, take, called)
+            head, foot = (st.container(horizontal=True, vertical_alignment="center", gap="small") for _ in range(2))
+            foot.caption(counts[place], width="stretch")
+            with head:
+                row = _Row(steps, place, turn, take, called, foot)
                 if place:
                     row.choice("link", list(LINKS), link, LINKS.get, 110)
                 else:
@@ -62,18 +65,21 @@ def rows(rule: Rule, table: Dense, columns: Sequence[Column], turn: int, take: T
                 _part(row, part, table, columns)
                 if len(steps) > 1:
                     rest = [step for other, step in enumerate(steps) if other != place]
-                    st.button(
+                    foot.button(
                         "Remove", icon=":material/delete:", key=row.key("remove"), type="tertiary",
                         on_click=partial(take, joined(rest)),
                     )  # fmt: skip
-            st.caption(counts[place])
 
 
 class _Row:
     """One step's widgets: their keys, and what to do when one is moved."""
 
-    def __init__(self, steps: list[Step], place: int, turn: int, take: Take, called: Callable[[Column], str]) -> None:
-        self._steps, self._place, self._turn, self._take, self.called = steps, place, turn, take, called
+    def __init__(
+        self, steps: list[Step], place: int, turn: int, take: Take, called: Callable[[Column], str],
+        foot: DeltaGenerator,
+    ) -> None:  # fmt: skip
+        self._steps, self._place, self._turn, self._take = steps, place, turn, take
+        self.called, self.foot = called, foot
         self.made: Callable[[], Rule] = lambda: steps[place][1]
 
     def key(self, name: str) -> str:
@@ -141,7 +147,9 @@ def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column
         else:
             _share(row, best.share, f"share {cut}")
             if table.dataset.classes:
-                st.checkbox("of each class", key=row.present("by class", best.within == "class"), on_change=row.moved)
+                row.foot.checkbox(
+                    "of each class", key=row.present("by class", best.within == "class"), on_change=row.moved
+                )
     elif cut == "line":
         _line(row, part, table, column)
 
