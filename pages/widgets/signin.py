@@ -72,7 +72,7 @@ def sign_out() -> None:
 def _way_in() -> None:
     st.title("mimic", anchor=False)
     if not st.user.is_logged_in:
-        st.button("Sign in", icon=":material/login:", type="primary", on_click=st.login)
+        st.button("Sign in", icon=":material/login:", on_click=st.login)
         return
     claimed = st.user.to_dict().get("email")
     who = text.markdown(claimed, 100) if isinstance(claimed, str) and claimed else "This account"
