@@ -99,7 +99,7 @@ class Slow(Worker):
         return shards
 
     def score(self, shards):
-        print(os.getpid(), flush=True)
+        os.write(1, f"{os.getpid()}\\n".encode())  # in one piece, beside the other one
         for shard in shards:
             time.sleep(0.2)
             yield Step(1, 0)
