@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mimic import __version__
 from mimic.runs import demo
 from mimic.runs.launch import free_port
 
@@ -128,13 +129,13 @@ def test_wheel_and_sdist_in_a_clean_environment(elsewhere: Path, tmp_path: Path)
 
 def test_versions_agree() -> None:
     """Of the distribution, the CHANGELOG's sections and CITATION.cff, which has what its schema asks for."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    licence = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert (cited["version"], cited["license"]) == (declared["version"], declared["license"])
+    assert (cited["version"], cited["license"]) == (__version__, licence)
     assert {"cff-version", "message", "title", "authors"} <= set(cited)
     for reference in cited["references"]:
         assert {"type", "title", "authors"} <= set(reference)
     sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     released = [section for section in sections if section != "Unreleased"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", section) for section in released)
-    assert not released or released[0].startswith(declared["version"])
+    assert released[0].startswith(__version__)

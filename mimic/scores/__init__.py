@@ -4,7 +4,7 @@ A quantity whose natural sign is the other way is stored negated and called neg_
 """
 
 # Part of a run's id: raised whenever any score's value changes for the same input.
-VERSION = "1"
+VERSION = "2"
 
 # name → what it says, in one line. What `mimic score` computes, a batch at a time: `mimic.scores.scorer`.
 SIGNALS: dict[str, str] = {
