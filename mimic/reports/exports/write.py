@@ -99,6 +99,8 @@ def _folder(job: Job, path: Path) -> str:
                 path.rename(replaced)
             temporary.rename(path)
         finally:
+            if replaced.exists() and not path.exists():
+                replaced.rename(path)  # the new one did not get there: the old one has its name again
             remove(temporary)
             remove(replaced)
     return digest

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,24 @@ def test_a_folder_of_somebody_else_is_never_replaced(pile, tmp_path):
     with pytest.raises(MimicError, match="no export made"):
         write_export(pile.rule, tmp_path / "photos", "hf", overwrite=True)
     assert (tmp_path / "photos" / "only.jpg").exists()
+
+
+def test_a_folder_keeps_its_name_where_the_new_one_cannot_take_it(pile, tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    write_export(pile.rule, path, "hf")
+    before, rename, refused = contents(path), Path.rename, []
+
+    def fails_once(self, target):
+        if Path(target) == path and not refused:
+            refused.append(self)
+            raise OSError("it may not be renamed")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises(OSError, match="may not be renamed"):
+        write_export(pile.decided, path, "hf", overwrite=True)
+    assert contents(path) == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.json"]
 
 
 def test_replacing_links_leaves_the_images(pile, tmp_path):
