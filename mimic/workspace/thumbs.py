@@ -19,7 +19,7 @@ from PIL import Image
 from mimic.errors import MimicError
 from mimic.images import UnreadableImage, image_bytes, images_bytes, locate, read_image
 from mimic.storage import Location, Remote
-from mimic.workspace.files import finish, make_folder
+from mimic.workspace.files import make_folder, replacing
 
 TILE = 160
 SMALL = 64
@@ -154,10 +154,8 @@ def _stored(path: Path) -> bytes | None:
 def _store(path: Path, picture: bytes) -> None:
     try:
         make_folder(path.parent)
-        # one temporary name a content: two writers would write the same bytes
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(picture)
-        finish(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(picture)
     except (OSError, MimicError):
         return  # a cache that cannot be written costs time, nothing else
 

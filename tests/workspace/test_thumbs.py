@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +112,21 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path):
     Image.new("L", (30, 30)).save(tmp_path / "a.png")
     (tmp_path / "cache").write_text("a file where a folder should be")
     assert opened(thumbnail(tmp_path, "a.png", tmp_path / "cache")).size == (30, 30)
+
+
+def test_two_who_store_a_picture_do_not_write_one_file(tmp_path, monkeypatch):
+    write, named = Path.write_bytes, []
+
+    def write_bytes(self, data):
+        named.append(self)
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    Image.new("L", (30, 30)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    named.clear()
+    for name in ("a.png", "b.png"):
+        thumbnail(tmp_path, name, tmp_path / "cache")
+        (stored,) = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        stored.unlink()
+    assert len(set(named)) == len(named) == 2
