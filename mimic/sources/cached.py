@@ -20,7 +20,7 @@ from mimic.sources.listing import Found
 from mimic.storage import Location, Remote
 
 _DIGESTS = ("sha256", "sha1", "md5")
-_COLUMNS = ("url", "key")
+COLUMNS = ("url", "key")
 
 
 def has_cached(table: pa.Table) -> bool:
@@ -43,7 +43,7 @@ def with_paths(path: Location, table: pa.Table, root: Location, found: Found) ->
     files = _by_name(root)
     urls, keys = (
         table[name].cast(pa.string()).to_pylist() if name in table.column_names else [None] * table.num_rows
-        for name in _COLUMNS
+        for name in COLUMNS
     )
     paths, there = [], 0
     for row, (url, key) in enumerate(zip(urls, keys, strict=True)):

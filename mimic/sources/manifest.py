@@ -29,7 +29,7 @@ import pyarrow.parquet
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
 from mimic.images import is_there
-from mimic.sources.cached import has_cached, with_paths
+from mimic.sources import cached
 from mimic.sources.listing import Found, Listing, Root, class_order
 from mimic.sources.text import LONGEST, clean
 from mimic.storage import Location
@@ -90,8 +90,8 @@ def read_table(path: Location) -> pa.Table:
 def listing_of(path: Location, table: pa.Table, root: Location, classes: list[str] | None = None) -> Listing:
     """The samples of a manifest that has been read; arguments and errors as in `read_manifest`."""
     allowed, found = Root(root), Found()
-    if not {"path", *OTHERWISE["path"]} & set(table.column_names) and has_cached(table):
-        table = with_paths(path, table, allowed.path, found)
+    if not {"path", *OTHERWISE["path"]} & set(table.column_names) and cached.has_cached(table):
+        table = cached.with_paths(path, table, allowed.path, found)
     table, task = _checked(path, table)
     known = CAPTIONS if task == "captions" else LABELS
 
@@ -120,7 +120,7 @@ def _here(path: Location) -> Iterator[Path]:
 
 def _csv(path: Path, delimiter: str = ",") -> pa.Table:
     # Ours are text whatever they look like: "01" is not 1, and a class may be called "NA".
-    texts = {*LABELS, *CAPTIONS, *(name for names in OTHERWISE.values() for name in names)}
+    texts = {*LABELS, *CAPTIONS, *cached.COLUMNS, *(name for names in OTHERWISE.values() for name in names)}
     return pyarrow.csv.read_csv(
         path,
         read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),

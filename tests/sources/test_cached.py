@@ -52,6 +52,12 @@ def test_by_key_as_img2dataset_writes_files(tmp_path: Path) -> None:
     assert samples[0].extra["status"] == "success"
 
 
+def test_a_key_in_a_csv_keeps_its_zeros(tmp_path: Path) -> None:
+    (tmp_path / "000000017.jpg").touch()
+    (tmp_path / "m.csv").write_text(f"url,key,label\n{URLS[0]},000000017,x\n")
+    assert [sample.path for sample in read_manifest(tmp_path / "m.csv").samples()] == ["000000017.jpg"]
+
+
 def test_a_path_goes_first_and_a_hostile_key_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     both = read_manifest(manifest(tmp_path, [{"url": URLS[0], "path": "a.jpg", "label": "x"}]))
