@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -180,7 +181,7 @@ def _table(file: _File, allowed: Root, found: Found) -> tuple[pa.Table, list[str
         if not _is_bytes(field.type) and not (pa.types.is_struct(field.type) and _is_image(field.type))
     ]  # fmt: skip
     if file.path.suffix == ".parquet":
-        rows = pq.ParquetFile(file.path).read(columns=wanted) if wanted else pa.table({})
+        rows = pq.ParquetFile(file.path).read(columns=wanted)
         places = _places(_copied(file.path, column, Path(str(allowed.path))), column, allowed)
     else:
         with pa.memory_map(str(file.path)) as mapped:
@@ -236,13 +237,25 @@ def _copied(file: Path, column: str, into: Path) -> Path:
     copy = into / f"{digest[:20]}.arrow"
     if copy.exists():
         return copy
-    temporary = copy.with_suffix(".tmp")
+    temporary = into / f".{copy.stem}.{os.getpid()}.tmp"  # nobody else's, who may be importing the same file
     source = pq.ParquetFile(file)
     schema = pa.schema([source.schema_arrow.field(column).remove_metadata()])
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for batch in source.iter_batches(_ROWS, columns=[column]):
-            writer.write_batch(pa.record_batch(batch.columns, schema=schema))
-    temporary.replace(copy)
+    try:
+        with temporary.open("wb") as sink:
+            with pa.ipc.new_stream(sink, schema) as writer:
+                for batch in source.iter_batches(_ROWS, columns=[column]):
+                    writer.write_batch(pa.record_batch(batch.columns, schema=schema))
+            sink.flush()
+            os.fsync(sink.fileno())
+        temporary.replace(copy)
+    except OSError as error:
+        if error.errno is None:  # of a broken Parquet file
+            raise
+        raise MimicError(
+            f"cannot write {copy} ({os.strerror(error.errno)}): make room or permit it, then import again"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
     return copy
 
 

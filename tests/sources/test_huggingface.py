@@ -1,7 +1,9 @@
 """Data sets that Hugging Face's own package wrote: images read in place, the same rows as it reads itself."""
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,30 @@ def test_parquet_is_copied_once_and_imported_again(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "w/images").iterdir())] == times
     with pytest.raises(MimicError, match="nowhere to copy"):
         open_source(tmp_path / "hub")
+
+
+def test_no_room_for_the_copy_of_parquet_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    labelled(2).to_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MimicError, match=r"cannot write .*\(No space left on device\): make room"):
+        open_source(tmp_path / "a.parquet", into=tmp_path / "images")
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_images_alone_lack_a_label_or_caption(ending: str, tmp_path: Path) -> None:
+    alone = labelled(2).select_columns(["image"])
+    if ending == "parquet":
+        alone.to_parquet(tmp_path / "saved.parquet")
+    else:
+        alone.save_to_disk(tmp_path / "saved")
+    with pytest.raises(MimicError, match="no column label or caption"):
+        open_source(next(tmp_path.iterdir()), into=tmp_path / "images")
 
 
 def test_captions_are_grouped_by_image(tmp_path: Path) -> None:
