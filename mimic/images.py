@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mimic.storage import Location, Remote, read_ranges, said_of
+from mimic.storage import Location, Remote, begins_beyond, read_ranges, said_of
 
 # Raster formats of Pillow that people keep training images in (MPO opens as JPEG). Everything else stays shut: EPS, PDF
 # and WMF run interpreters.
@@ -137,7 +137,7 @@ def _whole(place: Place, data: bytes | OSError) -> bytes | UnreadableImage:
     if isinstance(data, FileNotFoundError):
         return UnreadableImage("file is missing")
     if isinstance(data, OSError):
-        if place.offset == 0 and "range" in str(data).lower():  # no byte of an empty file can be asked for
+        if place.offset == 0 and begins_beyond(data):  # no byte of an empty file can be asked for
             return b""
         return UnreadableImage(f"file cannot be read ({said_of(data)})")
     if place.size is not None and len(data) < place.size:

@@ -293,8 +293,13 @@ def _passes(error: OSError) -> bool:
     """Whether the same may work a moment later."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
+    return not begins_beyond(error) and "credentials" not in str(error).lower()
+
+
+def begins_beyond(error: OSError) -> bool:
+    """Whether a server had no byte from where it was asked on."""
     said = str(error).lower()
-    return not any(words in said for words in ("invalidrange", "range is not satisfiable", "credentials"))
+    return any(words in said for words in ("invalidrange", "range is not satisfiable", "range not satisfiable"))
 
 
 def _pause(attempt: int) -> None:

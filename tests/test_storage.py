@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mimic import storage
+from mimic import images, storage
 from mimic.errors import MimicError
 from mimic.images import UnreadableImage, image_bytes, images_bytes, is_there
 from mimic.runs.importing import import_dataset
@@ -171,3 +171,10 @@ def test_a_server_without_keys_is_a_sentence_at_once(
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(MimicError, match=r"s3://pictures/x cannot be read \(.*redentials.*your keys"):
         import_dataset(Workspace(tmp_path), location("s3://pictures/x"), "x")
+
+
+def test_what_fails_below_oranges_is_not_an_empty_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = OSError("the server at oranges/a.png is away")
+    monkeypatch.setattr(images, "read_ranges", lambda wanted: [said] * len(wanted))
+    with pytest.raises(UnreadableImage, match="is away"):
+        image_bytes(location("memory://oranges"), "a.png")
