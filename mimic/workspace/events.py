@@ -2,8 +2,9 @@
 
     W/runs/<run>/events.jsonl   {"at": "2026-11-24T15:04:05.123+00:00", "event": "shard", "shard": 3, "samples": 256, …}
 
-begun, resumed (how many were done), shard (each, with its seconds), failed (with the sentence), published. Nothing
-reads them to decide anything: a line that is lost, as on a full disk, costs nobody anything but the line.
+begun, resumed (how many were done), shard (each, with its seconds), stopped (by Ctrl-C), failed (with the sentence),
+published. Nothing reads them to decide anything: a line that is lost, as on a full disk, costs nobody anything but the
+line.
 
 With ``MIMIC_LOG=-`` every event goes to stderr too, with ``MIMIC_LOG=FILE`` to the end of that file, and so does what
 the library logs under the name ``mimic``: one JSON object a line.
