@@ -1,6 +1,8 @@
 """Hugging Face's imagefolder: what `datasets` reads from it is what we read."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import datasets
@@ -52,3 +54,21 @@ def test_columns_that_do_not_match(tmp_path: Path) -> None:
     write(tmp_path / "data" / "test", [{**ROWS[0], "n": ["x"]}])
     with pytest.raises(MimicError, match="do not match"):
         open_source(tmp_path / "data")
+
+
+def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog/a.png").write_bytes(png())
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert [sample.label for sample in open_source(tmp_path).samples()] == ["dog"]
+    scandir = os.scandir
+
+    def refused(folder: Path) -> object:
+        if Path(folder).name == "cat":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(MimicError, match=r"cat cannot be read \(Permission denied\): check its permissions"):
+        open_source(tmp_path)
