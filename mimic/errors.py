@@ -20,3 +20,8 @@ class MissingExtra(MimicError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f'{feature} needs packages that are not installed: pip install "mimic-score[{extra}]"')
+        self._made_of = feature, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
+        """Pickled by what it was made of: by its sentence, another process could not make it again."""
+        return type(self), self._made_of
