@@ -100,7 +100,7 @@ class Worker(ABC):
 
     @abstractmethod
     def score(self, tasks: Iterable[Task]) -> Iterator[Step | Part]:
-        """Score, with a report after every batch, and a shard's part before that of its last. Needs no workspace."""
+        """Score, with a report after every batch and a part for every shard. Needs no workspace."""
 
     def write(self, part: Part) -> None:
         """Put a shard's results on the disk."""
