@@ -59,8 +59,7 @@ def examine(workspace: Workspace, port: int = launch.PORT) -> Iterator[Finding]:
     )
     yield Finding("libraries", "good", ", ".join(f"{name} {version(name)}" for name in LIBRARIES))
     yield from _extras()
-    yield from _devices()
-    yield from _forward()
+    yield from _computing()
     yield from _place(workspace)
     yield _port(port)
 
@@ -87,6 +86,16 @@ def _installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def _computing() -> Iterator[Finding]:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:  # OSError: one of its shared libraries
+        yield Finding("torch", "bad", f"cannot be loaded ({str(error).splitlines()[0][:200]})", "reinstall torch")
+        return
+    yield from _devices()
+    yield from _forward()
 
 
 def _devices() -> Iterator[Finding]:

@@ -45,6 +45,16 @@ def test_the_command_and_its_json(tmp_path: Path) -> None:
     assert {"what", "state", "words", "advice"} == set(told["findings"][0])
 
 
+def test_torch_that_does_not_load_is_bad_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    said = found(tmp_path)
+    assert (said["torch"].state, said["torch"].advice) == ("bad", "reinstall torch")
+    assert said["locks"].state == "good"
+    assert "a forward" not in said
+
+
 def test_an_extra_that_is_missing_names_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without(name: str) -> str:
         if name.lower() == "cleanlab":
