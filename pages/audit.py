@@ -1,5 +1,7 @@
 """Audit: from a few blind verdicts on random samples, how good a filter is, with intervals that cover."""
 
+from functools import partial
+
 import streamlit as st
 
 from mimic.data import NOUN
@@ -77,7 +79,7 @@ def work() -> None:
             judge.one(desk, known.get(samples, waiting))
         else:
             st.success("Every drawn sample is judged, or in other people's hands.", icon=":material/done_all:")
-            st.button("Undo", icon=":material/undo:", shortcut="U", on_click=judge.undo, args=(desk,))
+            st.button("Undo", icon=":material/undo:", shortcut="U", on_click=frame.on_change(partial(judge.undo, desk)))
 
 
 work()

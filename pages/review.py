@@ -1,6 +1,7 @@
 """Review: settle doubtful samples one by one, by key, together with others."""
 
 import math
+from functools import partial
 
 import streamlit as st
 
@@ -119,7 +120,7 @@ def work() -> None:
         samples = judge.again(queue.take(decisions, who, IN_HAND if view == "one" else judge.GRID))
         if not samples:
             st.success("This queue is done, or the rest is in other people's hands.", icon=":material/done_all:")
-            st.button("Undo", icon=":material/undo:", shortcut="U", on_click=judge.undo, args=(desk,))
+            st.button("Undo", icon=":material/undo:", shortcut="U", on_click=frame.on_change(partial(judge.undo, desk)))
             return
         found = known.get(samples, queue.page)
         (judge.one if view == "one" else judge.grid)(desk, found)

@@ -10,6 +10,7 @@ from mimic.workspace.filters import save_filter
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where, gallery_page
+from pages.widgets import signin
 from tests.pages.conftest import words
 
 NAME = "synthetic-1500"
@@ -62,6 +63,15 @@ def test_keys_work_through_the_queue(reviewed, open_page, decisions):
     press(app, "Undo")
     assert shown(app) == expected[2]
     assert len(decisions.history()) == 6
+
+
+def test_who_may_not_look_any_more_undoes_nothing(reviewed, open_page, decisions, monkeypatch):
+    app = press(open_page(reviewed, "review", run=NAME), "Drop")
+    monkeypatch.setattr(signin, "admit", lambda: None)
+    monkeypatch.setattr(signin, "admitted", lambda: False)
+    press(app, "Undo")
+    press(app, "Keep")
+    assert decisions.history()["action"].tolist() == ["drop"]
 
 
 def test_relabelling(reviewed, open_page, decisions):
