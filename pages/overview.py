@@ -50,15 +50,16 @@ def begin(run: Run, **changes: object) -> None:
 @st.fragment(run_every=1)
 def await_start() -> None:
     """Between the start of a command and the first sight of its run: some seconds, or the sentence it refused with."""
-    log = st.session_state["started"]
-    refused = launch.ended_with(log)
-    if refused:
-        st.error(text.markdown(refused, 600), icon=":material/error:")
-    elif any(run.state == "running" for run in workspace.runs()) or launch.ended_well(log):
-        del st.session_state["started"]
-        st.rerun()
-    else:
-        st.caption("The run is being prepared …")
+    with frame.sentences():
+        log = st.session_state["started"]
+        refused = launch.ended_with(log)
+        if refused:
+            st.error(text.markdown(refused, 600), icon=":material/error:")
+        elif any(run.state == "running" for run in workspace.runs()) or launch.ended_well(log):
+            del st.session_state["started"]
+            st.rerun()
+        else:
+            st.caption("The run is being prepared …")
 
 
 def unfinished(run: Run) -> None:

@@ -22,7 +22,10 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.retrains import Retrain, retrains, untouched
 from pages.widgets import frame
 
-_STARTED = "retraining started"  # key of the session: the log of the command
+
+def _started(dataset: Dataset) -> str:
+    """Key of the session: the log of the command that retrains on a data set."""
+    return f"retraining started {dataset.name}"
 
 
 def verdicts(workspace: Workspace, dataset: Dataset) -> int:
@@ -118,34 +121,43 @@ def can_retrain(chosen: frame.Chosen) -> bool:
 def begin_retraining(chosen: frame.Chosen, like: Retrain | None = None) -> None:
     """Start a retraining of the data set, or go on with one that is there, and wait for it to show."""
     facts = None if like is None else like.facts
-    st.session_state[_STARTED] = launch.retrain(chosen.workspace, chosen.dataset.name, facts).log
+    st.session_state[_started(chosen.dataset)] = launch.retrain(chosen.workspace, chosen.dataset.name, facts).log
     st.rerun()
 
 
 def retraining_going(chosen: frame.Chosen) -> bool:
-    """Whether a retraining is going on, or was started here and is not seen yet; how far it is, if so."""
-    workspace, dataset = chosen.workspace, chosen.dataset.name
+    """Whether a retraining is going on, or was started here and is not seen yet; how far it is, if so.
+
+    One that was started here and refused is told, and another may be started.
+    """
+    workspace, dataset, key = chosen.workspace, chosen.dataset.name, _started(chosen.dataset)
 
     def running() -> Retrain | None:
         return next((one for one in retrains(workspace, dataset) if one.state == "running"), None)
 
-    if running() is None and _STARTED not in st.session_state:
+    def refused() -> str | None:
+        log = st.session_state.get(key)
+        return None if log is None else launch.ended_with(log)
+
+    if why := refused():
+        st.error(text.markdown(why, 600), icon=":material/error:")
+    if running() is None and (why or key not in st.session_state):
         return False
 
     @st.fragment(run_every=2)
     def watch() -> None:
-        log, now = st.session_state.get(_STARTED), running()
-        refused = None if log is None else launch.ended_with(log)
-        if refused:
-            st.error(text.markdown(refused, 600), icon=":material/error:")
-        elif now is not None:
-            done = now.jobs - len(now.missing)
-            st.progress(done / now.jobs, f"{done} of {now.jobs} parts done. You may leave this page.")
-        elif log is None or launch.ended_well(log):
-            st.session_state.pop(_STARTED, None)
-            st.rerun()
-        else:
-            st.caption("The retraining is being prepared …")
+        with frame.sentences():
+            log, now = st.session_state.get(key), running()
+            if now is not None:
+                done = now.jobs - len(now.missing)
+                st.progress(done / now.jobs, f"{done} of {now.jobs} parts done. You may leave this page.")
+            elif log is None or launch.ended_well(log):
+                st.session_state.pop(key, None)
+                st.rerun()
+            elif refused():
+                st.rerun()
+            else:
+                st.caption("The retraining is being prepared …")
 
     watch()
     return True
