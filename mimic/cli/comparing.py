@@ -15,7 +15,12 @@ SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 def compare(
     first: Annotated[str, typer.Argument(help="RUN:SIGNAL, RUN for its main signal, or a named filter.")],
-    others: Annotated[list[str], typer.Argument(help="The same, or a signal of the first one's run; one or several.")],
+    others: Annotated[
+        list[str],
+        typer.Argument(
+            help="The same, or a signal of the first one's run or of the only other run that has it; one or several."
+        ),
+    ],
     keep: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="The share that each signal keeps; by default a filter's, or 0.8."),
@@ -50,6 +55,7 @@ def compare(
 
 def _members(place: Workspace, names: list[str]) -> tuple[Any, list[Any]]:
     """The table they all decide about, and for each name a rule, or a column to be cut at the budget."""
+    from mimic.evaluation.ruling import scope
     from mimic.filters.rule import Column
     from mimic.filters.rules import read_rule
     from mimic.workspace.filters import load_filter
@@ -66,8 +72,10 @@ def _members(place: Workspace, names: list[str]) -> tuple[Any, list[Any]]:
             found.append(read_rule(chosen.rule))
             datasets.add(chosen.dataset)
             continue
-        if not signal and run not in runs and before is not None and run in place.run(before.run).signals:
-            run, signal = before.run, run
+        if not signal and run not in runs and before is not None:
+            table = Dense(place, place.dataset(place.run(before.run).dataset))
+            found.append(scope(table, before.run).column(None, name))
+            continue
         opened = place.run(run)
         found.append(Column(run=run, signal=signal or opened.main))
         datasets.add(opened.dataset)

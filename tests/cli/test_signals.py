@@ -57,4 +57,4 @@ def test_add_import_and_compare(
     code, _, err = mimic("compare", run.id, "mimic")
     assert (code, "name the same thing twice" in err) == (2, True)
     assert "has no signal 'luck'" in mimic("compare", run.id, f"{run.id}:luck")[2]
-    assert "no run 'luck'" in mimic("compare", run.id, "luck")[2]
+    assert "has a signal 'luck'" in mimic("compare", run.id, "luck")[2]
