@@ -32,7 +32,6 @@ def runs(
     if not found:
         raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score DATASET{place.option} …` makes one")
     titles = (
-        "run",
         "data set",
         "state",
         "scored",
@@ -43,7 +42,10 @@ def runs(
         "reference check",
         "begun",
     )
-    table = Table(*titles, box=None)
+    table = Table(box=None)
+    table.add_column("run", min_width=max(len(run.id) for run in found))  # other commands ask for it: never cut
+    for title in titles:
+        table.add_column(title, overflow="fold")
     for run in found:
         counts, told = run.counts, progress(run)
         scored = f"{counts['scored']:,}" if counts else f"{told.done:,} of {told.size:,}"

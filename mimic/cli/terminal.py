@@ -28,7 +28,7 @@ def console(stderr: bool = False) -> Console:
     """Plain text: what people call their files and classes is never markup."""
     made = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
     if not made.is_terminal:
-        made.width = 200  # nobody's window: nothing need be cut
+        made.width = 1000  # nobody's window: nothing need be cut
     return made
 
 
