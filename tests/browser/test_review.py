@@ -43,7 +43,7 @@ def test_without_a_mouse_from_key_to_log(visit, served, decisions):
     for key in ("k", "d", "s"):
         seen.append(shown(page))
         press(page, key)
-    log = decisions.history().iloc[:-earlier or None]
+    log = decisions.history().iloc[: -earlier or None]
     assert log["action"].tolist() == ["skip", "drop", "keep"]
     assert all(alt.endswith(row) for alt, row in zip(seen[::-1], log["id"], strict=True))
     press(page, "u")
