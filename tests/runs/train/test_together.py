@@ -54,10 +54,13 @@ def table(run: Run, name: str, order: str) -> pd.DataFrame:
 
 
 def same(run: Run, alone: Run, arms: dict[str, str]) -> None:
-    """To 1e-5: sums over halves of a batch are rounded otherwise than over the whole."""
+    """To 1e-5 of each tensor's length: sums over halves of a batch are rounded otherwise than over the whole, and AdamW
+    divides by the gradient's own size, so a single weight whose gradient is all but zero may move by more.
+    """
     for file in arms.values():
         for name, tensor in load_file(alone.folder / file).items():
-            np.testing.assert_allclose(load_file(run.folder / file)[name], tensor, rtol=1e-5, atol=1e-5, err_msg=name)
+            apart = np.linalg.norm(load_file(run.folder / file)[name] - tensor)
+            assert apart <= 1e-5 * np.linalg.norm(tensor), name
     for name, order in (("visits", "sample, step"), ("curves", "arm, step, split")):
         ours, theirs = table(run, name, order), table(alone, name, order)
         ours, theirs = (each.drop(columns=["visit"], errors="ignore") for each in (ours, theirs))
