@@ -16,8 +16,8 @@ from mimic.errors import MimicError
 from mimic.images import UnreadableImage, image_bytes, images_bytes, is_there
 from mimic.runs.importing import import_dataset
 from mimic.storage import Remote, location
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 from mimic.workspace.thumbs import thumbnail, thumbnails
 from tests.s3 import BUCKET, Server, bad_days
 

@@ -23,9 +23,9 @@ from mimic.runs.prepare import Prepared
 from mimic.scores import VERSION
 from mimic.scores.captions import basic, english, length, neighbour_agreement, specificity
 from mimic.scores.image import IMAGE_SIGNALS, Picture
-from mimic.workspace.datasets import Inputs, read_inputs
 from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.layout import Run
+from mimic.workspace.samples import Inputs, read_inputs
 
 _PIECE = 256
 Values = NDArray[np.float32]

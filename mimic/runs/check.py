@@ -13,9 +13,9 @@ from mimic.models.related import weights_cosine
 from mimic.runs.drawn import batches
 from mimic.runs.prepare import Prepared
 from mimic.scores.gradient import mean_gradient
-from mimic.workspace.datasets import label_codes
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import read_parts
+from mimic.workspace.samples import label_codes
 
 # ‖ḡ‖ and the cosine are shown, not judged by, so they may cost but a small share of the run.
 MOST_GRADIENT_SAMPLES, LEAST_GRADIENT_SAMPLES, GRADIENT_SHARE = 512, 64, 32

@@ -17,7 +17,7 @@ from mimic.errors import MimicError
 from mimic.images import is_there
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
-from mimic.workspace.datasets import read_inputs
+from mimic.workspace.samples import read_inputs
 
 SETTLING_SAMPLES = 32
 _LOOKED_FOR = 16

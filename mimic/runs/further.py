@@ -30,11 +30,11 @@ from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAI
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
-from mimic.workspace.datasets import read_inputs
 from mimic.workspace.files import make_folder
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import finished, part_schema, publish, read_part, write_part
+from mimic.workspace.samples import read_inputs
 
 PROMPTED = "clip"  # of labels, by a model of its own
 

@@ -18,7 +18,7 @@ from mimic.models.features import Features
 from mimic.models.hub import Tokenize
 from mimic.models.preprocess import Preprocess
 from mimic.storage import Location, Remote
-from mimic.workspace.datasets import Inputs
+from mimic.workspace.samples import Inputs
 
 # Key → bytes of its image, or why they cannot be had.
 Fetched: TypeAlias = Mapping[str, bytes | UnreadableImage]

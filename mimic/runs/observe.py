@@ -31,8 +31,8 @@ from mimic.scores import VERSION
 from mimic.scores.duplicates import perceptual_hash
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.scores.passes import Passes
-from mimic.workspace.datasets import read_inputs
 from mimic.workspace.files import make_folder, replacing
+from mimic.workspace.samples import read_inputs
 
 _PIECE = 256
 

@@ -27,9 +27,9 @@ from mimic.runs.worker import Part, Rows, Step, Task, Worker, part_table
 from mimic.scores import DRAW_ERROR
 from mimic.scores.pairs import Embedded
 from mimic.scores.scorer import BatchScores
-from mimic.workspace.datasets import Inputs, read_inputs
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import read_parts
+from mimic.workspace.samples import Inputs, read_inputs
 
 # Batches a shard has at least, where there are enough samples: fewer, and the draws would resemble one another.
 BATCHES_A_SHARD = 8

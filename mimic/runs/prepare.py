@@ -28,8 +28,8 @@ from mimic.runs.memory import keep_freed
 from mimic.runs.weights import Weights, load_weights
 from mimic.scores import DRAW_ERROR, VERSION
 from mimic.scores.scorer import SignalScorer
-from mimic.workspace.datasets import sample_numbers
 from mimic.workspace.layout import Dataset, Workspace
+from mimic.workspace.samples import sample_numbers
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mimic.models.calling import evaluating, pairs_of, run
 from mimic.runs.inputs import Pixels
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
-from mimic.workspace.datasets import read_inputs
+from mimic.workspace.samples import read_inputs
 
 PROMPT = "a photo of a {}."
 

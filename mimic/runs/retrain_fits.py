@@ -145,7 +145,7 @@ def _pieces(samples: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
 
 def _images(prepared: Any, samples: NDArray[np.int32]) -> Tensor:
     """(B, …) inputs in the order of the samples, on the run's device."""
-    from mimic.workspace.datasets import read_inputs
+    from mimic.workspace.samples import read_inputs
 
     rising = np.argsort(samples)  # inputs are read in the order of their numbers
     keys = prepared.images.keys(read_inputs(prepared.dataset, samples[rising]))

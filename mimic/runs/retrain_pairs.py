@@ -26,8 +26,8 @@ from mimic.runs.inputs import Vectors
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
 from mimic.runs.retrain_fits import Fit
-from mimic.workspace.datasets import caption_groups, read_inputs
 from mimic.workspace.files import make_folder, replacing
+from mimic.workspace.samples import caption_groups, read_inputs
 
 NEAREST = 5
 OUTCOME = f"recall@{NEAREST}"

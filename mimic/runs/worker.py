@@ -23,9 +23,9 @@ from mimic.data import Shard
 from mimic.runs.embeddings import Towers, write_piece
 from mimic.runs.loading import Decoded, Loader, Piece
 from mimic.runs.prepare import Prepared
-from mimic.workspace.datasets import Inputs, read_inputs
 from mimic.workspace.layout import Run
 from mimic.workspace.publish import RANKS, part_schema, write_part
+from mimic.workspace.samples import Inputs, read_inputs
 
 _READ = 20_000  # samples whose paths and labels are read at a time
 

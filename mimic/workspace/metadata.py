@@ -17,13 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from mimic.errors import MimicError
-from mimic.workspace.datasets import (
-    Source,
-    add_dataset,
-    refuse_duplicates,
-    samples_schema,
-    write_facts,
-)
+from mimic.workspace.datasets import Source, add_dataset, refuse_duplicates, samples_schema, write_facts
 from mimic.workspace.files import SAMPLES_FILE, building, quoted
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.publish import MakeTables

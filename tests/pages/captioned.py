@@ -10,10 +10,11 @@ import pyarrow as pa
 from benchmarks import synthetic
 from mimic.data import Sample
 from mimic.runs.importing import import_dataset
-from mimic.workspace.datasets import Source, create_dataset, read_samples
+from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 from mimic.workspace.queries.nearest import FOLDER
+from mimic.workspace.samples import read_samples
 from tests import hostile
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "captions"

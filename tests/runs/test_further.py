@@ -22,8 +22,8 @@ from mimic.scores import FURTHER_SIGNALS
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
-from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run, Workspace
+from mimic.workspace.samples import read_inputs
 from tests.models.tiny_towers import save_tiny_towers
 from tests.runs.conftest import MODEL, Digits
 

@@ -14,10 +14,10 @@ from benchmarks.metadata import write_metadata
 from mimic.errors import MimicError
 from mimic.runs.metadata import import_metadata
 from mimic.sources.datacomp import is_metadata
-from mimic.workspace.datasets import read_inputs, read_samples
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.gallery import Where, count_matching, gallery_page
+from mimic.workspace.samples import read_inputs, read_samples
 from tests import hostile
 
 

@@ -29,9 +29,9 @@ from mimic.runs.train.config import TrainConfig
 from mimic.scores import DRAW_ERROR, FURTHER_PAIR_SIGNALS
 from mimic.scores.captions import neighbour_agreement, specificity
 from mimic.scores.scorer import BatchScores
-from mimic.workspace.datasets import read_inputs
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.publish import read_parts
+from mimic.workspace.samples import read_inputs
 from tests.runs.captioned import SWAPPED, Captioned, N, make
 
 SHARDS = Path(__file__).resolve().parents[2] / "sample_data" / "captions"

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from mimic.cli import app
 from mimic.errors import MimicError
 from mimic.sources.open import open_source
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 
 TOLD: dict[str, Any] = {
     "info": {"year": 2017},

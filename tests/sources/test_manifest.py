@@ -12,8 +12,8 @@ import pytest
 from mimic.errors import MimicError
 from mimic.runs.importing import import_dataset
 from mimic.sources.manifest import read_manifest
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 from tests import hostile
 
 ROWS = [

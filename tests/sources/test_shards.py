@@ -19,8 +19,8 @@ from mimic.images import image_bytes, read_image
 from mimic.runs.importing import import_dataset
 from mimic.sources.open import open_source
 from mimic.sources.shards import read_shards
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 from tests import hostile
 from tests.hostile import member, png, write_tar
 

@@ -16,8 +16,8 @@ from mimic.errors import MimicError, MissingExtra
 from mimic.runs.importing import import_dataset
 from mimic.sources.noise import Noise
 from mimic.sources.torchvision import SETS, read_torchvision
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 
 torchvision = pytest.importorskip("torchvision")
 

@@ -11,15 +11,9 @@ import pytest
 from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.workspace import datasets
-from mimic.workspace.datasets import (
-    Source,
-    create_dataset,
-    read_inputs,
-    read_samples,
-    relocate,
-    sample_numbers,
-)
+from mimic.workspace.datasets import Source, create_dataset, relocate
 from mimic.workspace.layout import Dataset, Workspace
+from mimic.workspace.samples import read_inputs, read_samples, sample_numbers
 
 
 def some_samples(count: int = 30) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ from mimic.data import Shard
 from mimic.runs.inputs import Images
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.train.tasks import Task
-from mimic.workspace.datasets import Inputs
+from mimic.workspace.samples import Inputs
 
 # Bytes of decoded pixels that are kept; a larger split is decoded anew each epoch.
 MEMORY = 2**30

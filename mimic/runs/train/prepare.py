@@ -15,9 +15,9 @@ from mimic.runs.train.batches import Examples
 from mimic.runs.train.config import NO_VALIDATION, VERSION, TrainConfig
 from mimic.runs.train.tasks import TASKS, Task
 from mimic.scores import VERSION as SCORES
-from mimic.workspace.datasets import Inputs, read_inputs, sample_numbers
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.training import true_codes
+from mimic.workspace.samples import Inputs, read_inputs, sample_numbers
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from mimic.runs.inputs import Texts
 from mimic.runs.prepare import Fitted
 from mimic.runs.train.config import TrainConfig
 from mimic.scores.pairs import finds_its_own
-from mimic.workspace.datasets import Inputs
+from mimic.workspace.samples import Inputs
 
 
 @dataclass(frozen=True)

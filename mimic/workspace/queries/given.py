@@ -5,8 +5,8 @@ Each function gives SQL over a row of the table `samples`, which the query calls
 
 from __future__ import annotations
 
-from mimic.workspace.datasets import CAPTIONS
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.samples import CAPTIONS
 
 
 def wrong(published: Published) -> str:

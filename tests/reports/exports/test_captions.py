@@ -19,9 +19,9 @@ from mimic.reports.exports import Export, Selection, write_export
 from mimic.runs.importing import import_dataset
 from mimic.runs.metadata import import_metadata
 from mimic.sources.open import open_source
-from mimic.workspace.datasets import read_samples
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.queries.dense import Dense
+from mimic.workspace.samples import read_samples
 from tests import hostile
 from tests.pages import captioned
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mimic.data import Sample
-from mimic.workspace.datasets import Source, create_dataset, read_inputs, read_samples
+from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.connection import Published
@@ -14,6 +14,7 @@ from mimic.workspace.queries.gallery import Where, count_matching, gallery_page
 from mimic.workspace.queries.review import candidates
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.sample import sample_facts
+from mimic.workspace.samples import read_inputs, read_samples
 from tests.workspace.queries.conftest import SIGNALS, N, draw_scores, write_run
 
 FAULTS = ["", "swapped", None, "junk", ""]
