@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -95,10 +95,17 @@ def serving(workspace: Path, path: str = "") -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(app_file()), "--server.port", str(port)]
     environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.resolve()), "LOGNAME": "reviewer"}
-    log, home = workspace / "server.log", app_file().parent
+    with started(command, f"http://127.0.0.1:{port}{path}", environment, workspace / "server.log") as base:
+        yield base
+
+
+@contextmanager
+def started(command: list[str], base: str, environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """The server that a command starts, once it answers at its address; ended with the block."""
     with log.open("wb") as file:
-        server = subprocess.Popen(command, cwd=home, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    base = f"http://127.0.0.1:{port}{path}"
+        server = subprocess.Popen(
+            command, cwd=app_file().parent, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         for _ in range(300):
             try:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from mimic.runs.launch import app_command, app_file
+from docs.screenshots import started
+from mimic.runs.launch import app_command
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Workspace
 from tests.browser.conftest import settle
@@ -51,19 +50,8 @@ def guarded(provider: Provider, workspace: Workspace, tmp_path_factory: pytest.T
     command = app_command(port)
     os.chdir(here)
     environment = os.environ | {"MIMIC_WORKSPACE": str(workspace.path), "LOGNAME": "somebody-else"}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=app_file().parent, env=environment, stdout=log, stderr=log)
-    try:
-        for _ in range(150):
-            try:
-                urllib.request.urlopen(f"{base}/_stcore/health")
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield base
-    finally:
-        server.terminate()
-        server.wait(30)
+    with started(command, base, environment, folder / "log") as address:
+        yield address
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from mimic.workspace.layout import Workspace
 
 JUDGED = 600
 MODEL = "small:mlp"
+FILES = {"events.jsonl", "lock", "parts", "run.json", "scores.duckdb"}  # of a finished run
 
 
 @dataclass(frozen=True)

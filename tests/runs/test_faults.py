@@ -25,10 +25,9 @@ from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import save_filter
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.queries.connection import Published, tables
-from tests.runs.conftest import Digits
+from tests.runs.conftest import FILES, Digits
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {"events.jsonl", "lock", "parts", "run.json", "scores.duckdb"}  # of a finished run
 TABLES = ("scores", "predictions", "failures", "bins")
 
 processes = multiprocessing.get_context("forkserver")
@@ -161,13 +160,7 @@ def test_two_machines_without_locks_publish_the_right_table(workspace: Workspace
         assert [child.exitcode for child in both] == [0, 0]
         (run,) = workspace.runs()
         assert contents(score(workspace, again)) == whole
-        assert sorted(path.name for path in run.folder.iterdir()) == [
-            "events.jsonl",
-            "lock",
-            "parts",
-            "run.json",
-            "scores.duckdb",
-        ]
+        assert {path.name for path in run.folder.iterdir()} == FILES
 
 
 def mounting(script: str, *arguments: object) -> str:

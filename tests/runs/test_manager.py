@@ -27,9 +27,8 @@ from mimic.workspace.datasets import relocate
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.locks import held
 from mimic.workspace.queries.progress import progress, running_histogram
-from tests.runs.conftest import JUDGED, MODEL, Digits
+from tests.runs.conftest import FILES, JUDGED, MODEL, Digits
 
-FILES = {"events.jsonl", "lock", "parts", "run.json", "scores.duckdb"}  # of a finished run
 TABLES = ("scores", "predictions", "failures", "bins")
 REPEATS = 4
 PARTS = 10
@@ -113,13 +112,7 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_tables(
     assert seen[-1].done == run.size == REPEATS * JUDGED
     for name, expected in uninterrupted.items():
         pd.testing.assert_frame_equal(table(run, name), expected, check_exact=True)
-    assert sorted(path.name for path in run.folder.iterdir()) == [
-        "events.jsonl",
-        "lock",
-        "parts",
-        "run.json",
-        "scores.duckdb",
-    ]
+    assert {path.name for path in run.folder.iterdir()} == FILES
     shutil.rmtree(run.folder)
 
 
