@@ -1,11 +1,16 @@
-"""Tiny CLIP and SigLIP as Hugging Face saves them, with a tokenizer of a few words."""
+"""Tiny CLIP and SigLIP as Hugging Face saves them, with a tokenizer of a few words; a tiny CLIP of open_clip's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from mimic.models.build import build_model
+from mimic.models.checkpoint import save_checkpoint
 
 
 def save_tiny_towers(folder: Path) -> Path:
@@ -44,3 +49,19 @@ def save_tiny_towers(folder: Path) -> Path:
         tokenizer.save_pretrained(folder / name)
         transformers.SiglipImageProcessor(**processor).save_pretrained(folder / name)
     return folder
+
+
+def open_clip_weights(folder: Path, name: str) -> Any:
+    """open_clip, which now knows a tiny model by that name; start.safetensors and reference.safetensors of it."""
+    open_clip = pytest.importorskip("open_clip")
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder)
+    for seed, weights in enumerate(("start", "reference")):
+        torch.manual_seed(seed)
+        save_checkpoint(folder / f"{weights}.safetensors", build_model(f"open_clip:{name}", 0).module.state_dict())
+    return open_clip

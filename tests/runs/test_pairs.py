@@ -15,8 +15,7 @@ from sklearn.metrics import roc_auc_score
 from mimic.errors import MimicError
 from mimic.images import image_bytes, read_image
 from mimic.losses import Clip
-from mimic.models.build import build_model
-from mimic.models.checkpoint import load_checkpoint, save_checkpoint
+from mimic.models.checkpoint import load_checkpoint
 from mimic.models.direction import Direction
 from mimic.runs import caption_signals, demo, manager, pair_worker
 from mimic.runs.config import ScoreConfig
@@ -32,6 +31,7 @@ from mimic.scores.scorer import BatchScores
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.publish import read_parts
 from mimic.workspace.samples import read_inputs
+from tests.models.tiny_towers import open_clip_weights
 from tests.runs.captioned import SWAPPED, Captioned, N, make
 
 SHARDS = Path(__file__).resolve().parents[2] / "sample_data" / "captions"
@@ -201,18 +201,7 @@ def test_training(workspace: Workspace, pairs: Captioned) -> None:
 
 def test_pixels_and_tokens_of_open_clip(tmp_path: Path) -> None:
     """The same numbers as the library's own preprocessing and tokenizer give."""
-    open_clip = pytest.importorskip("open_clip")
-    config = {
-        "embed_dim": 8,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
-        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
-    }
-    (tmp_path / "tiny-pairs.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path)
-    for seed, name in enumerate(("start", "reference")):
-        torch.manual_seed(seed)
-        state = build_model("open_clip:tiny-pairs", 0).module.state_dict()
-        save_checkpoint(tmp_path / f"{name}.safetensors", state)
+    open_clip = open_clip_weights(tmp_path, "tiny-pairs")
     workspace = Workspace(tmp_path / "workspace")
     dataset = import_dataset(workspace, SHARDS, "emoji")[0]
     files = {name: str(tmp_path / f"{name}.safetensors") for name in ("start", "reference")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from PIL import Image
 
 from mimic.errors import MimicError
 from mimic.evaluation.retraining import best, curves
-from mimic.models.build import build_model
-from mimic.models.checkpoint import load_checkpoint, save_checkpoint
+from mimic.models.checkpoint import load_checkpoint
 from mimic.runs import manager
 from mimic.runs.config import ScoreConfig
 from mimic.runs.importing import import_dataset
@@ -24,6 +22,7 @@ from mimic.runs.retrain import Asked, retrain
 from mimic.runs.retrain_fits import Fit, load_bench, save_bench
 from mimic.runs.retrain_pairs import NEAREST, OUTCOME, PairBench, fit_pairs, found
 from mimic.workspace.layout import Workspace
+from tests.models.tiny_towers import open_clip_weights
 from tests.runs import captioned
 
 
@@ -123,19 +122,7 @@ def test_a_bench_comes_back_from_its_file(tmp_path: Path):
 
 
 def test_a_model_that_reads_images_gives_what_its_start_makes_of_them(tmp_path: Path):
-    open_clip = pytest.importorskip("open_clip")
-    config = {
-        "embed_dim": 8,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
-        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
-    }
-    (tmp_path / "tiny-retrained.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path)
-    for seed, name in enumerate(("start", "reference")):
-        torch.manual_seed(seed)
-        save_checkpoint(
-            tmp_path / f"{name}.safetensors", build_model("open_clip:tiny-retrained", 0).module.state_dict()
-        )
+    open_clip = open_clip_weights(tmp_path, "tiny-retrained")
     place = Workspace(tmp_path / "workspace")
     rows = [{"path": f"{i}.png", "caption": f"thing {i}", "split": "test" if i > 11 else "train"} for i in range(20)]
     for i, row in enumerate(rows):
