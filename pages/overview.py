@@ -43,7 +43,7 @@ def made_by(run: Run) -> str:
 
 def begin(run: Run, **changes: object) -> None:
     """Start the run's command as a process of its own, and wait for its run to show."""
-    st.session_state["started"] = launch.again(workspace, run, **changes).log
+    st.session_state["started"] = launch.again(workspace, run, **changes)
     st.rerun()
 
 
@@ -51,11 +51,10 @@ def begin(run: Run, **changes: object) -> None:
 def await_start() -> None:
     """Between the start of a command and the first sight of its run: some seconds, or the sentence it refused with."""
     with frame.sentences():
-        log = st.session_state["started"]
-        refused = launch.ended_with(log)
-        if refused:
-            st.error(text.markdown(refused, 600), icon=":material/error:")
-        elif any(run.state == "running" for run in workspace.runs()) or launch.ended_well(log):
+        started: launch.Started = st.session_state["started"]
+        if failure := started.failure:
+            st.error(text.markdown(failure, 600), icon=":material/error:")
+        elif any(run.state == "running" for run in workspace.runs()) or started.ended_well:
             del st.session_state["started"]
             st.rerun()
         else:

@@ -147,20 +147,23 @@ def _command(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> list
 class Started:
     """A command running on its own: its process, and the file that holds what it says."""
 
-    process: int
+    process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it is over and did what it was started for."""
+        return self.process.poll() == 0
 
-def ended_with(log: Path) -> str | None:
-    """The sentence of ours that a started command refused with; None while it works, or where it ended well."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("mimic: ") if lines and lines[-1].startswith("mimic: ") else None
-
-
-def ended_well(log: Path) -> bool:
-    """Whether a started command has published its run, or done its retraining."""
-    said = log.read_text(encoding="utf-8", errors="replace")
-    return "published " in said or "retraining  " in said
+    @property
+    def failure(self) -> str | None:
+        """What it refused with, or that it was ended from outside; None while it works, and where it ended well."""
+        if not (code := self.process.poll()):
+            return None
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if lines and lines[-1].startswith("mimic: "):
+            return lines[-1].removeprefix("mimic: ")
+        return f"the command ended by itself (exit code {code}): what it said is in {self.log}"
 
 
 def start(workspace: Workspace, arguments: Sequence[str]) -> Started:
@@ -181,4 +184,4 @@ def start(workspace: Workspace, arguments: Sequence[str]) -> Started:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
-    return Started(process.pid, log)
+    return Started(process, log)

@@ -121,7 +121,7 @@ def can_retrain(chosen: frame.Chosen) -> bool:
 def begin_retraining(chosen: frame.Chosen, like: Retrain | None = None) -> None:
     """Start a retraining of the data set, or go on with one that is there, and wait for it to show."""
     facts = None if like is None else like.facts
-    st.session_state[_started(chosen.dataset)] = launch.retrain(chosen.workspace, chosen.dataset.name, facts).log
+    st.session_state[_started(chosen.dataset)] = launch.retrain(chosen.workspace, chosen.dataset.name, facts)
     st.rerun()
 
 
@@ -135,11 +135,10 @@ def retraining_going(chosen: frame.Chosen) -> bool:
     def running() -> Retrain | None:
         return next((one for one in retrains(workspace, dataset) if one.state == "running"), None)
 
-    def refused() -> str | None:
-        log = st.session_state.get(key)
-        return None if log is None else launch.ended_with(log)
+    def started() -> launch.Started | None:
+        return st.session_state.get(key)
 
-    if why := refused():
+    if why := (first := started()) and first.failure:
         st.error(text.markdown(why, 600), icon=":material/error:")
     if running() is None and (why or key not in st.session_state):
         return False
@@ -147,14 +146,14 @@ def retraining_going(chosen: frame.Chosen) -> bool:
     @st.fragment(run_every=2)
     def watch() -> None:
         with frame.sentences():
-            log, now = st.session_state.get(key), running()
+            mine, now = started(), running()
             if now is not None:
                 done = now.jobs - len(now.missing)
                 st.progress(done / now.jobs, f"{done} of {now.jobs} parts done. You may leave this page.")
-            elif log is None or launch.ended_well(log):
+            elif mine is None or mine.ended_well:
                 st.session_state.pop(key, None)
                 st.rerun()
-            elif refused():
+            elif mine.failure:
                 st.rerun()
             else:
                 st.caption("The retraining is being prepared …")

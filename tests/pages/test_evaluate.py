@@ -1,6 +1,5 @@
 """Evaluate, alone: its numbers are those of the functions it calls, with and without truth, retraining, parts."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -90,18 +89,18 @@ def test_a_retraining_is_shown_as_far_as_it_is(copy, open_page):
 def test_a_retraining_is_started_from_the_page_and_shows(tmp_path, open_page):
     workspace = split_and_scored(tmp_path)
     app = open_page(workspace, "evaluate", dataset="pairs")
-    (tmp_path / "refused.log").write_text("mimic: nothing to learn from\n")
-    app.session_state["retraining started other"] = tmp_path / "nothing of this data set"
-    app.session_state["retraining started pairs"] = tmp_path / "refused.log"
+    refused = launch.start(workspace, ["evaluate", "retrain", "nobody"])
+    assert refused.process.wait()
+    app.session_state["retraining started other"] = refused
     app.run()
-    assert "nothing to learn from" in app.error[0].value
+    assert not app.error  # it is not of this data set
+    app.session_state["retraining started pairs"] = refused
+    app.run()
+    assert "nobody" in app.error[0].value
     next(button for button in app.button if button.label == "Retrain").click()
     app.run()
     assert not app.error
-    log, until = app.session_state["retraining started pairs"], time.monotonic() + 120
-    while not launch.ended_well(log) and time.monotonic() < until:
-        assert launch.ended_with(log) is None
-        time.sleep(0.5)
+    assert app.session_state["retraining started pairs"].process.wait(120) == 0
     app = open_page(workspace, "evaluate", dataset="pairs")
     assert not app.exception
     (made,) = retrains(workspace, "pairs")

@@ -2,9 +2,6 @@
 
 # ruff: noqa: F811 (fixtures are imported by name)
 
-import os
-import time
-
 from benchmarks import synthetic
 from mimic.runs.manager import score
 from mimic.workspace.filters import save_filter
@@ -79,12 +76,9 @@ def test_another_run_is_started_from_here(workspace, digits, open_page):
     next(box for box in app.selectbox if box.label == "Scope").set_value("last-weight")
     next(button for button in app.button if button.label == "Start").click().run()
     assert not app.exception
-    deadline = time.monotonic() + 120
-    while len(runs := workspace.runs()) < 2 or runs[0].state != "published":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert runs[0].config["scopes"] == ["last-weight"]
-    os.waitpid(-1, os.WNOHANG)  # the command was a child of this process
+    assert app.session_state["started"].process.wait(120) == 0
+    runs = workspace.runs()
+    assert [runs[0].state, runs[0].config["scopes"]] == ["published", ["last-weight"]]
 
 
 def test_a_known_truth_without_a_wrong_label_draws_no_empty_chart(tmp_path, monkeypatch, open_page):

@@ -1,6 +1,5 @@
 """Ports, the app's place, and commands started on their own."""
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -40,10 +39,20 @@ def test_the_app_of_a_clone_is_found_and_served_to_this_machine_only() -> None:
 
 def test_a_started_command_works_on_the_workspace_and_leaves_a_log(tmp_path: Path) -> None:
     started = launch.start(Workspace(tmp_path / "w"), ["runs"])
-    assert os.waitpid(started.process, 0)[1] != 0
+    assert started.process.wait() != 0
     assert "has no runs yet" in started.log.read_text()
     assert str(tmp_path / "w") in started.log.read_text()
     assert time.time() - started.log.stat().st_mtime < 60
+
+
+def test_a_command_that_was_killed_says_so(tmp_path: Path) -> None:
+    started = launch.start(Workspace(tmp_path / "w"), ["runs"])
+    assert (started.failure, started.ended_well) == (None, False)
+    started.process.kill()
+    started.process.wait()
+    assert "exit code -9" in (started.failure or "")
+    assert str(started.log) in (started.failure or "")
+    assert not started.ended_well
 
 
 def test_a_run_is_gone_on_with_and_another_like_it_made(workspace: Workspace, digits: Digits) -> None:
@@ -59,15 +68,15 @@ def test_a_run_is_gone_on_with_and_another_like_it_made(workspace: Workspace, di
         score(workspace, digits.config(preprocess=preprocess, batch_size=64), on_progress=stop_half_way)
     (run,) = workspace.runs()
     started = launch.again(workspace, run)
-    assert os.waitpid(started.process, 0)[1] == 0
-    assert launch.ended_well(started.log)
+    assert started.process.wait() == 0
+    assert started.ended_well
     assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]
     another = launch.again(workspace, run, scopes=["full"])
-    assert os.waitpid(another.process, 0)[1] == 0
+    assert another.process.wait() == 0
     assert {tuple(one.config["scopes"]) for one in workspace.runs()} == {("last",), ("full",)}
     refused = launch.again(workspace, run, scopes=["nonsense"])
-    assert os.waitpid(refused.process, 0)[1] != 0
-    assert "nonsense" in (launch.ended_with(refused.log) or "")
+    assert refused.process.wait() != 0
+    assert "nonsense" in (refused.failure or "")
 
 
 def test_a_training_that_was_stopped_is_gone_on_with(workspace: Workspace, digits: Digits) -> None:
@@ -86,5 +95,5 @@ def test_a_training_that_was_stopped_is_gone_on_with(workspace: Workspace, digit
     (run,) = workspace.runs()
     assert run.state == "failed"
     started = launch.again(workspace, run)
-    assert os.waitpid(started.process, 0)[1] == 0
+    assert started.process.wait() == 0
     assert [(one.id, one.state) for one in workspace.runs()] == [(run.id, "published")]
