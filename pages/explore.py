@@ -9,8 +9,7 @@ import streamlit as st
 
 from mimic.data import NOUN
 from mimic.filters.expression import expression
-from mimic.filters.signal_rules import ThresholdRule
-from mimic.filters.steps import Step, joined
+from mimic.filters.steps import within
 from mimic.reports import figures, text
 from mimic.workspace.queries import gallery as samples
 from mimic.workspace.queries.histogram import histogram, snap
@@ -65,13 +64,7 @@ def as_rule(where: samples.Where) -> str | None:
     if where.needs_samples or not where.ranges:
         return None
     lowest = signal_summary(published).set_index("signal")["low"]
-    steps: list[Step] = []
-    for name, low, high in where.ranges:
-        place = {"run": chosen.run.id, "signal": name}
-        steps.append(("and", ThresholdRule(**place, threshold=lowest[name] if math.isinf(low) else low)))
-        if high < math.inf:
-            steps.append(("minus", ThresholdRule(**place, threshold=high)))
-    return expression(joined(steps), chosen.run.id)
+    return expression(within(chosen.run.id, where.ranges, lowest), chosen.run.id)
 
 
 def turn(name: str, cursor: samples.Cursor | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mimic.filters.rule import Rule
 from mimic.filters.rules import AndRule, MinusRule, OrRule
+from mimic.filters.signal_rules import ThresholdRule
 
 Link = Literal["and", "or", "minus"]
 Step = tuple[Link, Rule]  # the first step's link means nothing
@@ -40,3 +42,20 @@ def joined(steps: Sequence[Step]) -> Rule:
             rule = kinds[link](rules=(rule, other))
         last = link
     return rule
+
+
+def within(run: str, ranges: Sequence[tuple[str, float, float]], lowest: Mapping[str, float]) -> Rule:
+    """What keeps the samples whose scores lie in every range, ``low ≤ score < high``.
+
+    Args:
+        run: whose signals they are.
+        ranges: (signal, low, high), one at least; an end may be infinite.
+        lowest: signal → its lowest score, the line where there is no lower end.
+    """
+    steps: list[Step] = []
+    for signal, low, high in ranges:
+        threshold = lowest[signal] if math.isinf(low) else low
+        steps.append(("and", ThresholdRule(run=run, signal=signal, threshold=threshold)))
+        if high < math.inf:
+            steps.append(("minus", ThresholdRule(run=run, signal=signal, threshold=high)))
+    return joined(steps)
