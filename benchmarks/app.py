@@ -66,9 +66,11 @@ WATCH = """
     window.addEventListener(kind, (event) => (input = event.timeStamp), true);
   window.watch = (name, wholly) => {
     const before = read[name]();
-    window.answered = new Promise((resolve) => {
+    const limit = performance.now() + 30000;
+    window.answered = new Promise((resolve, reject) => {
       const look = () => {
-        if (read[name]() !== before && (!wholly || ended()))
+        if (performance.now() > limit) reject(new Error(`no answer within 30 s: ${name} is still ${before}`));
+        else if (read[name]() !== before && (!wholly || ended()))
           requestAnimationFrame(() => requestAnimationFrame((now) => resolve(now - input)));
         else requestAnimationFrame(look);
       };
@@ -143,9 +145,9 @@ def measure(page: Page, base: str, repeat: int) -> pd.DataFrame:
     for name, place in (("slider released", "threshold"), ("compare at another budget", "compare")):
         opened(page, f"{base}/{place}")
         page.get_by_role("slider").focus()
-        keys = [
-            key for key, _ in zip(cycle(["PageDown", "PageDown", "PageDown", "PageUp"]), range(repeat), strict=False)
-        ]
+        # never at an end, where nothing would change, and never twice at one place, which would be remembered
+        there_and_back = cycle([*["PageDown"] * 6, "ArrowLeft", *["PageUp"] * 6, "ArrowLeft"])
+        keys = [next(there_and_back) for _ in range(repeat)]
         times[name] = [timed(page, "metric", partial(page.keyboard.press, key)) for key in keys]
 
     opened(page, f"{base}/review?queue=random")
