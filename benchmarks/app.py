@@ -124,8 +124,8 @@ def brushes(page: Page) -> Iterator[Callable[[], None]]:
         yield drag
 
 
-def measure(page: Page, base: str, repeat: int) -> pd.DataFrame:
-    """One row a step: p50, p95 in ms."""
+def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
+    """One row a step: p50, p95 in ms, on a data set of so many samples."""
     times: dict[str, list[float]] = {}
     for name in PAGES:
         first_paint(page, f"{base}/{name}")  # the caches of a first visitor
@@ -143,20 +143,21 @@ def measure(page: Page, base: str, repeat: int) -> pd.DataFrame:
     times["page change"] = [timed(page, "tile", following.click) for _ in range(repeat)]
 
     for name, place in (("slider released", "threshold"), ("compare at another budget", "compare")):
-        opened(page, f"{base}/{place}")
-        page.get_by_role("slider").focus()
-        # never at an end, where nothing would change, and never twice at one place, which would be remembered
-        there_and_back = cycle([*["PageDown"] * 6, "ArrowLeft", *["PageUp"] * 6, "ArrowLeft"])
-        keys = [next(there_and_back) for _ in range(repeat)]
-        times[name] = [timed(page, "metric", partial(page.keyboard.press, key)) for key in keys]
+        times[name] = []
+        while len(times[name]) < repeat:
+            # from another place each time: none is remembered, and none is the end, where nothing would change
+            opened(page, f"{base}/{place}?keep={int(samples * 0.9) - 997 * len(times[name])}")
+            page.get_by_role("slider").focus()
+            for _ in range(min(6, repeat - len(times[name]))):
+                times[name].append(timed(page, "metric", partial(page.keyboard.press, "PageDown")))
 
     opened(page, f"{base}/review?queue=random")
     times["next review key"] = []
     for key, _ in zip(cycle("kds"), range(repeat), strict=False):
         time.sleep(0.4)  # longer than the guard against keys that come too soon
         times["next review key"].append(timed(page, "picture", partial(page.keyboard.press, key), wholly=False))
-    rows = [(name, np.percentile(t, 50), np.percentile(t, 95), REACH.get(name)) for name, t in times.items()]
-    return pd.DataFrame(rows, columns=["step", "p50_ms", "p95_ms", "reach_p95_ms"])
+    steps = [(name, np.percentile(t, 50), np.percentile(t, 95), REACH.get(name)) for name, t in times.items()]
+    return pd.DataFrame(steps, columns=["step", "p50_ms", "p95_ms", "reach_p95_ms"])
 
 
 def clicking(base: str, until: float, seed: int, found: list[tuple[int, list[str]]]) -> None:
@@ -224,7 +225,7 @@ def main() -> None:
     samples = max(run.size for run in Workspace(asked.workspace).runs())
     busy = os.getloadavg()[0]
     with serving(asked.workspace) as base:
-        table = load(base, asked.browsers, asked.minutes) if asked.browsers else alone(base, asked.repeat)
+        table = load(base, asked.browsers, asked.minutes) if asked.browsers else alone(base, samples, asked.repeat)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.0f}"))
     if asked.print_only:
         return
@@ -236,13 +237,13 @@ def main() -> None:
     write_section(Section(name, title, command, f"{words}.\n\n{markdown(table.round(0))}"))
 
 
-def alone(base: str, repeat: int) -> pd.DataFrame:
+def alone(base: str, samples: int, repeat: int) -> pd.DataFrame:
     """One warm user."""
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(60_000)
-        return measure(page, base, repeat)
+        return measure(page, base, samples, repeat)
 
 
 if __name__ == "__main__":
