@@ -64,11 +64,32 @@ def test_the_numbers_said_are_those_of_the_code() -> None:
     assert f"{manager._MOST_SHARD:,} at most" in TEXT
 
 
-def test_the_times_follow_from_the_measured_cost() -> None:
+def processor_seconds() -> dict[int, float]:
     rows = (Path(__file__).resolve().parents[1] / "results/end_to_end_growth.csv").read_text().splitlines()[1:]
-    seconds = {int(photos): float(cpu) for photos, _, cpu, _ in (row.split(",") for row in rows)}
-    cost = (seconds[2000] - seconds[500]) / 1500
+    return {int(photos): float(cpu) for photos, _, cpu, _ in (row.split(",") for row in rows)}
+
+
+def measured() -> float:
+    """Processor seconds a photo."""
+    return (processor_seconds()[2000] - processor_seconds()[500]) / 1500
+
+
+def test_the_times_follow_from_the_measured_cost() -> None:
+    seconds, cost = processor_seconds(), measured()
+    assert f"{seconds[2000]:.1f} processor seconds for 2,000 photos and {seconds[500]:.1f} for 500" in TEXT
     assert f"c = {1000 * cost:.1f} ms" in TEXT
-    assert f"| 12.8 million | {12.8e6 * cost / 3600:.0f} | {12.8e6 * cost / 3600 / 64:.2f} h" in TEXT
+    assert (
+        f"| 12.8 million | {12.8e6 * cost / 3600:.0f} | {12.8e6 * cost / 3600 / 64:.2f} h | {12.8e6 * cost / 60 / 1024:.0f} min |"
+        in TEXT
+    )
     hours = 1.28e9 * cost / 3600
     assert f"| 1.28 billion | {round(hours, -1):,.0f} | {hours / 64:.0f} h | {hours / 1024:.1f} h |" in TEXT
+
+
+def test_what_reading_asks_for_follows_from_it_too() -> None:
+    cost, size = measured(), 35e3
+    few, many = 64 / cost, 1024 / cost
+    assert (
+        f"64 cores at that rate ask for {few * size / 1e6:.0f} MB and {round(few, -2):,.0f} requests a second" in TEXT
+    )
+    assert f"1,024 cores\nfor {many * size / 1e9:.1f} GB and {round(many, -3):,.0f}." in TEXT
