@@ -48,7 +48,7 @@ from mimic.workspace.layout import Workspace
 JUDGED = 2000
 ADVISED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 CHECK = {  # what a run's reference check would say here; the sentences are not graded
-    "verdict": "Good", "reference_agreement": 0.0, "start_agreement": 0.0,
+    "verdict": "Good", "samples": 3000, "reference_agreement": 0.0, "start_agreement": 0.0,
     "mean": 0.0, "mean_low": 0.0, "mean_high": 0.0,
 }  # fmt: skip
 DIFFERENT = 0.05

@@ -7,6 +7,7 @@ import streamlit as st
 
 from mimic.data import NOUN
 from mimic.evaluation import bands
+from mimic.evaluation.detection import about_zero_f1
 from mimic.evaluation.evidence import sources
 from mimic.evaluation.retraining import best
 from mimic.evaluation.truth import COLUMN, REVIEWS
@@ -118,12 +119,8 @@ else:
         },
         alt="Detection figures of every signal with 95% intervals",
     )
-    none = figures_of.loc[figures_of["f1"] == 0, "signal"]
-    if not none.empty:
-        st.caption(
-            f"F1 is 0 for {text.markdown(', '.join(none), 300)}: ties are never split, so a signal drops nothing where "
-            "too many samples share the score at the budget; or nothing that it drops there is wrong."
-        )
+    if why := about_zero_f1(figures_of):
+        st.caption(text.markdown(why, 600))
     download(table, "detection")
 
 # --- does a model get better by it? ---------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_from_import_to_show(mimic: Command, digits: Digits, workspace: Workspac
     code, out, err = mimic(*scoring(digits))
     assert code == 0
     assert "600 scored, 0 not scored" in out
-    assert "reference   Good. The reference lies downhill" in out
+    assert "reference   Good, by 600 samples. The reference lies downhill" in out
     assert "600 of 600 (100%)" in err
     assert "images/s" in err
     (run,) = workspace.runs()

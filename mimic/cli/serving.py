@@ -34,6 +34,7 @@ def demo(
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Import and score the sample data of a clone, say how well each signal finds its faults, and open the app."""
+    from mimic.evaluation.detection import about_zero_f1
     from mimic.runs import demo as demonstration
 
     place, by = Workspace(workspace), work("auto", None, 1, on, address, actors, gpus_per_actor)
@@ -46,7 +47,10 @@ def demo(
         print_summary(made)
         wrong = demonstration.faults(made, of)
         out.print(f"\nHow well each signal finds the {wrong:,} wrong {what} of data set {of.name} (hidden from it):")
-        print_frame(demonstration.detection(made, of))
+        figures = demonstration.detection(made, of)
+        print_frame(figures)
+        if why := about_zero_f1(figures):
+            out.print(why)
         out.print()
     out.print(f"workspace   {place.path.expanduser().resolve()}")
     if no_app:

@@ -19,6 +19,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from mimic.evaluation.quality import Quality
+from mimic.evaluation.reference_check import FEW
 from mimic.evaluation.retraining import Best
 
 # In this order; signals that rest on the reference count only where the reference check does not refuse it.
@@ -115,8 +116,11 @@ def _reference(check: Mapping[str, Any] | None, noun: str) -> list[Sentence]:
         "Weak": "The reference is of little use here",
         "Do not use": f"The reference is not fit to judge these {noun}s",
     }
+    said = fit.get(check["verdict"], "The reference was checked")
+    if check["samples"] < FEW:
+        said = f"As far as {check['samples']:,} samples can say, {said[0].lower()}{said[1:]}"
     text = (
-        f"{fit.get(check['verdict'], 'The reference was checked')}: it agrees with"
+        f"{said}: it agrees with"
         f" {check['reference_agreement']:.1%} of them, the start with {check['start_agreement']:.1%}, and the mean"
         f" score is {check['mean']:.3g} ({check['mean_low']:.3g} to {check['mean_high']:.3g})."
     )

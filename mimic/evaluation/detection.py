@@ -141,6 +141,17 @@ def detection_table(
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("auroc", ascending=False, ignore_index=True)
 
 
+def about_zero_f1(table: pd.DataFrame) -> str | None:
+    """Why some signals of a table of detection figures (columns signal and f1) have an F1 of 0; None where none has."""
+    none = table.loc[table["f1"] == 0, "signal"]
+    if none.empty:
+        return None
+    return (
+        f"F1 is 0 for {', '.join(none)}: ties are never split, so a signal drops nothing where too many samples share "
+        "the score at the budget; or nothing that it drops there is wrong."
+    )
+
+
 def better_signal(
     signals: Mapping[str, NDArray[np.floating]], wrong: NDArray[np.bool_], main: str, noun: str = "label"
 ) -> tuple[bool, str]:

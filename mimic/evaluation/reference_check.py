@@ -30,6 +30,7 @@ GOOD_LEAD = 0.05  # above chance: what a filter can win is bounded by what the r
 # .9 and more (docs/models.md), less only after long training from random weights.
 UNRELATED, RELATED = 0.3, 0.6
 ORACLE = 0.995  # agreement beyond which the reference may have learnt these very samples
+FEW = 300  # samples below which a verdict is a first impression: a share of so many is known to ± 6 points
 _Z = 1.96
 _CHANCE = 2.0  # standard errors
 
@@ -150,7 +151,8 @@ def check_reference(
     if weights_cosine is not None and weights_cosine < UNRELATED:
         verdict, sentence = _unrelated(weights_cosine)
     else:
-        verdict, sentence = _judge(mean, half, agreement, weakest, count, given)
+        verdict, sentence = _judge(mean, half, agreement, weakest, given)
+        sentence = _hedged(sentence, count)
     doubts = _doubts(weights_cosine, _ahead_of_majority(start_agrees, labels, majority), ranks)
     if verdict != "Do not use" and doubts:
         verdict, sentence = "Weak", " ".join([sentence, *doubts])
@@ -217,15 +219,25 @@ def _doubts(cosine: float | None, start: Lead | None, ranks: float | None) -> li
     return found
 
 
-def _judge(mean: float, half: float, agreement: float, weakest: Lead, count: int, given: str) -> tuple[Verdict, str]:
+def _hedged(sentence: str, count: int) -> str:
+    """The reason as firm as so many samples make it."""
+    if count >= FEW:
+        return sentence
+    return (
+        f"As far as {count:,} samples can say: {sentence[0].lower()}{sentence[1:]} "
+        f"Score {FEW} or more before you rely on it."
+    )
+
+
+def _judge(mean: float, half: float, agreement: float, weakest: Lead, given: str) -> tuple[Verdict, str]:
     """The verdict, and the sentence that gives its reason."""
     agrees = f"it agrees with {agreement:.1%} of the given {given}, the {weakest.over} with {weakest.agreement:.1%}"
     if mean + half < 0:
         return "Do not use", f"The reference lies uphill: the mean score is {mean:.3g} ± {half:.2g}, below 0."
     if mean - half <= 0:
         return "Do not use", (
-            f"{count:,} samples do not show that the reference lies downhill: the mean score is {mean:.3g} ± {half:.2g}"
-            ", an interval that holds 0. More samples may settle it."
+            f"These samples do not show that the reference lies downhill: the mean score is {mean:.3g} ± {half:.2g}, "
+            "an interval that holds 0. More of them may settle it."
         )
     if weakest.beyond_chance <= 0:
         return "Do not use", f"The reference knows the {given} no better than without it: {agrees}."

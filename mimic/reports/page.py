@@ -96,7 +96,8 @@ def _advice(workspace: Workspace, run: Run, published: Published) -> Iterator[st
 def _check(run: Run) -> Iterator[str]:
     if run.check is None:
         return
-    yield f"<h2>Reference check: {_text(run.check['verdict'])}</h2><p>{_text(run.check['sentence'], 1000)}</p>"
+    by = f"{run.check['verdict']}, by {text.count(run.check['samples'])} samples"
+    yield f"<h2>Reference check: {_text(by)}</h2><p>{_text(run.check['sentence'], 1000)}</p>"
     shares = [
         ("reference", run.check["reference_agreement"], "reference"),
         ("start", run.check["start_agreement"], "neutral"),

@@ -12,6 +12,7 @@ from mimic.scores import FURTHER_SIGNALS, SIGNALS
 
 CHECK = {
     "verdict": "Good",
+    "samples": 3000,
     "reference_agreement": 0.715,
     "start_agreement": 0.556,
     "mean": 0.618,
@@ -45,6 +46,11 @@ def test_noisy_data_gets_a_signal_and_a_range():
     assert (given.keep, given.low, given.high) == pytest.approx((0.74, 0.624, 0.91))
     assert "mimic evaluate retrain" in given.paragraph
     assert "verdicts would bring" in given.paragraph
+
+
+def test_a_check_by_few_samples_is_said_to_be_one():
+    given = advise(Evidence(["mimic"], quality(0.8, 0.78, 0.91), CHECK | {"samples": 50}))
+    assert given.paragraph.startswith("As far as 50 samples can say, the reference is fit to judge these labels: ")
 
 
 def test_a_retraining_that_cannot_be_done_is_not_advised():

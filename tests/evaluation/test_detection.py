@@ -89,3 +89,11 @@ def test_the_sentence_names_a_better_signal_only_beyond_noise():
     ahead, sentence = detection.better_signal({"mimic": good, "twin": good.copy()}, wrong, "mimic")
     assert not ahead
     assert "about equally" in sentence
+
+
+def test_an_f1_of_zero_is_explained():
+    wrong = np.arange(20) < 4
+    signals = {"tied": np.zeros(20), "ranked": np.arange(20.0)}
+    why = detection.about_zero_f1(detection.detection_table(signals, wrong))
+    assert why.startswith("F1 is 0 for tied: ties are never split")
+    assert detection.about_zero_f1(detection.detection_table({"ranked": signals["ranked"]}, wrong)) is None

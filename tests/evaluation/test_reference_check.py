@@ -108,9 +108,25 @@ def test_doubts(facts: dict[str, float], verdict: str, words: str) -> None:
     assert (found.verdict, words in found.sentence) == (verdict, True)
 
 
+@pytest.mark.parametrize(("count", "firm"), [(50, False), (299, False), (300, True), (3000, True)])
+def test_few_samples_make_no_firm_sentence(count: int, firm: bool) -> None:
+    scores = np.random.default_rng(0).standard_normal(count).astype(np.float32) + 1
+    yes = np.ones(count, bool)
+    found = check_reference(scores, yes, np.arange(count) % 2 == 0, np.arange(count) % 10, 1.0)
+    assert found.verdict == "Good"
+    assert found.sentence.startswith("The reference lies downhill" if firm else f"As far as {count} samples can say: ")
+    assert ("Score 300 or more" in found.sentence) != firm
+
+
+def test_weights_that_have_nothing_in_common_need_no_samples_to_say_so() -> None:
+    yes = np.ones(4, bool)
+    found = check_reference(np.ones(4, np.float32), yes, ~yes, np.zeros(4, int), 1.0, weights_cosine=0.1)
+    assert found.sentence.startswith("Start and reference share no coordinate system")
+
+
 def test_a_refusal_stays_one_whatever_the_doubts() -> None:
     yes = np.ones(4, bool)
     scores = np.array([-3, -2, -3, -2], np.float32)
     found = check_reference(scores, yes, ~yes, np.array([0, 1, 2, 3]), 1.0, None, 0.5, -scores)
     assert (found.verdict, found.weights_cosine, found.rank_agreement) == ("Do not use", 0.5, -1.0)
-    assert found.sentence.startswith("The reference lies uphill")
+    assert found.sentence.startswith("As far as 4 samples can say: the reference lies uphill")
