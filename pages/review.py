@@ -103,7 +103,10 @@ key = f"queue {published.published_at} {published.run} {wanted.signal} {what}"
 if st.session_state.get("queue", ("",))[0] != key:
     st.session_state["queue"] = key, wanted, Known(published, wanted.signal)
 _, queue, known = st.session_state["queue"]
-desk = judge.Desk(chosen, published, decisions, who, text.plain(queues[which], 200))
+# what an event says it came from: a filter's name may be given again, so its rule stands beside it
+source = [queues[which], *([chosen.signal] if which in ORDERS else []), *limits]
+source += [expression(rule, chosen.run.id)] if rule else []
+desk = judge.Desk(chosen, published, decisions, who, text.plain(" · ".join(source), 400))
 
 
 @st.fragment

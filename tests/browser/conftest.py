@@ -4,6 +4,7 @@ Skipped with the reason where there is no Chromium, unless REQUIRE_BROWSER=1 say
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -95,3 +96,32 @@ def settle(page: Page) -> None:
         " && app.getAttribute('data-test-connection-state') === 'CONNECTED'"
         " && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]'); }"
     )
+
+
+def shown(page: Page) -> str:
+    """The words for the picture that Review asks about: its label and its id."""
+    return page.locator("[data-testid=stImage] img[alt*=',']").first.get_attribute("alt") or ""
+
+
+def press(page: Page, key: str) -> None:
+    """A key in Review, once the picture has been there a moment, and the next picture."""
+    time.sleep(0.4)
+    before = shown(page)
+    page.keyboard.press(key)
+    moved = "before => document.querySelector('[data-testid=stImage] img[alt*=\",\"]')?.alt !== before"
+    page.wait_for_function(moved, arg=before)
+    settle(page)
+
+
+def brush(page: Page, start: float, stop: float) -> None:
+    """Drag over the bars of Explore, from one share of their width to another."""
+    page.wait_for_selector(".points path")
+    box = page.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + stop * box["width"], y, steps=8)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
+    settle(page)

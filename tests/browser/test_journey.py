@@ -10,7 +10,7 @@ from benchmarks import synthetic
 from mimic.workspace.filters import load_filter
 from mimic.workspace.publish import publish, write_part
 from pages.widgets.frame import PAGES
-from tests.browser.conftest import serving, settle
+from tests.browser.conftest import brush, serving, settle
 
 pytestmark = pytest.mark.browser
 RUN = "synthetic-900"
@@ -28,16 +28,6 @@ def count(page: Page) -> int:
     return int(said.split()[0].replace(",", ""))
 
 
-def brush(page: Page, start: float, stop: float) -> None:
-    """Drag over the bars, from one share of their width to another."""
-    box = page.locator(".nsewdrag").first.bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + start * box["width"], y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + stop * box["width"], y, steps=8)
-    page.mouse.up()
-
-
 def metric(page: Page, label: str) -> str:
     return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text()
 
@@ -52,11 +42,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     title(page, "Explore")
     expect(page.get_by_text(re.compile(r"^89\d samples"))).to_be_visible()
     everything = count(page)
-    page.wait_for_selector(".points path")
-    settle(page)
     brush(page, 0.0, 0.4)
-    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
-    settle(page)
     brushed = count(page)
     assert 0 < brushed < everything
     assert "high=" in page.evaluate("location.href")

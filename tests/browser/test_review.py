@@ -4,10 +4,10 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from mimic.workspace.decisions import Decisions
-from tests.browser.conftest import settle
+from tests.browser.conftest import press, settle, shown
 
 pytestmark = pytest.mark.browser
 RUN = "synthetic-900"
@@ -17,21 +17,6 @@ RUN = "synthetic-900"
 def decisions(workspace, monkeypatch):
     monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
     return Decisions(workspace, workspace.dataset(RUN))
-
-
-def shown(page: Page) -> str:
-    """The id under the picture's labels."""
-    return page.locator("[data-testid=stImage] img[alt*=',']").first.get_attribute("alt") or ""
-
-
-def press(page: Page, key: str) -> None:
-    """A press, once the picture has been there a moment, and the next picture."""
-    time.sleep(0.4)
-    before = shown(page)
-    page.keyboard.press(key)
-    moved = "before => document.querySelector('[data-testid=stImage] img[alt*=\",\"]')?.alt !== before"
-    page.wait_for_function(moved, arg=before)
-    settle(page)
 
 
 def test_without_a_mouse_from_key_to_log(visit, served, decisions):

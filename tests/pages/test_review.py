@@ -57,7 +57,7 @@ def test_keys_work_through_the_queue(reviewed, open_page, decisions):
     assert log["action"].tolist() == ["drop", "skip", "drop", "keep"]
     assert log["sample"].tolist() == expected[3::-1]
     assert set(log["run"]) == {NAME}
-    assert set(log["source"]) == {"Lowest scores first"}
+    assert set(log["source"]) == {"Lowest scores first · mimic"}
     press(app, "Undo")
     assert shown(app) == expected[3]
     press(app, "Undo")
@@ -102,12 +102,14 @@ def test_looking_on_and_back(reviewed, open_page, decisions):
     assert decisions.history()["sample"].tolist() == [second]
 
 
-def test_a_filter_is_a_queue(reviewed, open_page):
+def test_a_filter_is_a_queue(reviewed, open_page, decisions):
     save_filter(reviewed, "strict", NAME, RULE, {"kept": 1, "dropped": 1, "not_scored": 1})
     published = Published.of(reviewed.run(NAME), reviewed.dataset(NAME))
     app = open_page(reviewed, "review", run=NAME, queue="line strict")
     nearest = gallery_page(published, "margin", "nearest", size=1, near=0.5).rows["sample"].tolist()
     assert [shown(app)] == nearest
+    press(app, "Keep")
+    assert decisions.history()["source"].tolist() == ["Nearest to the line of strict · margin >= 0.5"]
 
 
 def test_the_grid_decides_about_what_is_picked(reviewed, open_page, decisions):
