@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mimic.storage import Location, Remote, begins_beyond, read_ranges, said_of
+from mimic.storage import Location, Remote, begins_beyond, passes, read_ranges, said_of
 
 # Raster formats of Pillow that people keep training images in (MPO opens as JPEG). Everything else stays shut: EPS, PDF
 # and WMF run interpreters.
@@ -36,6 +36,10 @@ _MEMBER = re.compile(r"(.+\.(?:tar|arrow))#([0-9]{1,18})\+([0-9]{1,18})/[^/]+", 
 
 class UnreadableImage(Exception):
     """An image that could not be read; the message is the reason, fit to be counted and shown."""
+
+
+class UnreachableImage(UnreadableImage):
+    """One that a server does not give now, and may give later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,14 @@ def image_bytes(root: Location, path: str) -> bytes:
         raise UnreadableImage(f"file cannot be read ({reason})") from None
 
 
-def images_bytes(root: Remote, paths: Sequence[str]) -> list[bytes | UnreadableImage]:
-    """The bytes of several images on a server, asked for at the same time; or why each cannot be had."""
+def images_bytes(root: Remote, paths: Sequence[str], in_haste: bool = False) -> list[bytes | UnreadableImage]:
+    """The bytes of several images on a server, asked for at the same time; or why each cannot be had.
+
+    Args:
+        root: the data set's root.
+        paths: of the images, below it.
+        in_haste: see `mimic.storage.read_ranges`.
+    """
     found: list[bytes | UnreadableImage] = [UnreadableImage("path leads out of the data set's root")] * len(paths)
     places: dict[int, Place] = {}
     for row, path in enumerate(paths):
@@ -128,7 +138,7 @@ def images_bytes(root: Remote, paths: Sequence[str]) -> list[bytes | UnreadableI
         for place in places.values()
         if isinstance(place.file, Remote)
     ]
-    for (row, place), data in zip(places.items(), read_ranges(wanted) if wanted else [], strict=True):
+    for (row, place), data in zip(places.items(), read_ranges(wanted, in_haste) if wanted else [], strict=True):
         found[row] = _whole(place, data)
     return found
 
@@ -139,7 +149,7 @@ def _whole(place: Place, data: bytes | OSError) -> bytes | UnreadableImage:
     if isinstance(data, OSError):
         if place.offset == 0 and begins_beyond(data):  # no byte of an empty file can be asked for
             return b""
-        return UnreadableImage(f"file cannot be read ({said_of(data)})")
+        return (UnreachableImage if passes(data) else UnreadableImage)(f"file cannot be read ({said_of(data)})")
     if place.size is not None and len(data) < place.size:
         return UnreadableImage(f"{place.file.suffix[1:]} file is shorter than it was")
     return data if len(data) <= MOST_BYTES else UnreadableImage(f"more than {MOST_BYTES >> 20} MiB")

@@ -5,7 +5,8 @@ user's own words (a path or `--root`) ever become a location: what a manifest or
 below it, on the same server.
 
 What a server refuses for now (throttling, a dropped connection) is asked for again, with a pause that grows; so is each
-file of a batch alone. What is refused for good is an OSError that says why.
+file of a batch alone. What is refused for good is an OSError that says why. A run is patient; whoever looks at a page is
+not, so pictures are asked for in haste.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import posixpath
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
@@ -27,10 +30,14 @@ from mimic.errors import MimicError, MissingExtra
 _BROUGHT_BY = {"s3": "s3", "gs": "gcsfs", "hf": "hf", "memory": ""}
 # Many small files at once; botocore's own retries would multiply with those here, as would s3fs's.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"max_pool_connections": 64, "retries": {"total_max_attempts": 1}}}
+    "s3": {
+        "config_kwargs": {"max_pool_connections": 64, "connect_timeout": 4, "retries": {"total_max_attempts": 1}},
+    }
 }
-ATTEMPTS = 6
+ATTEMPTS, IN_HASTE = 6, 3
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
+_SOON, _NO_ANSWER = 3.0, 15.0  # seconds in haste: until nothing is asked for again, and until nobody is waited for
+_AT_ONCE = 16  # files of a client that asks for one at a time
 _BLOCK = 8 << 20  # bytes asked for at once where a file is read from front to end
 
 _T = TypeVar("_T")
@@ -64,6 +71,11 @@ class Remote:
         return self.url.rpartition("/")[2]
 
     @property
+    def server(self) -> str:
+        """What holds it, e.g. ``s3://bucket``."""
+        return "/".join(self.url.split("/")[:3])
+
+    @property
     def suffix(self) -> str:
         return posixpath.splitext(self.name)[1]
 
@@ -92,7 +104,10 @@ class Remote:
         Raises:
             OSError: it is not there, or cannot be asked.
         """
-        return int(_patiently(lambda: self._files.size(self._path)))
+        size = _patiently(lambda: self._files.size(self._path))
+        if size is None:
+            raise OSError(f"{self.url}: the server does not say how long it is")
+        return int(size)
 
     def find(self) -> list[str]:
         """The paths of all files below it, relative to it; in no order."""
@@ -124,7 +139,7 @@ class Remote:
         """
         inside = path.removeprefix(f"{self.url}/")
         normal = posixpath.normpath(inside)
-        if "://" in inside or normal.startswith(("/", "..")) or "\0" in normal:
+        if "://" in inside or normal.startswith("/") or normal.partition("/")[0] == ".." or "\0" in normal:
             raise ValueError("path leads out of the root")
         return normal
 
@@ -191,41 +206,53 @@ def location(text: str) -> Location:
     return Remote(text.rstrip("/"))
 
 
-def read_ranges(wanted: Sequence[tuple[Remote, int, int]]) -> list[bytes | OSError]:
+def read_ranges(wanted: Sequence[tuple[Remote, int, int]], in_haste: bool = False) -> list[bytes | OSError]:
     """Pieces of files, asked for at the same time.
 
     Args:
         wanted: (file, first byte, how many bytes at most) of each, all of one server.
+        in_haste: somebody waits for them: give up within seconds where the server does not answer.
 
     Returns:
         The bytes of each, or why they cannot be had.
     """
     got: dict[int, bytes | OSError] = {}
-    left = list(range(len(wanted)))
-    for attempt in range(ATTEMPTS):
+    left, began = list(range(len(wanted))), time.monotonic()
+    for attempt in range(IN_HASTE if in_haste else ATTEMPTS):
         if attempt:
+            if in_haste and time.monotonic() - began > _SOON:
+                break
             _pause(attempt)
-        for place, each in zip(left, _asked([wanted[place] for place in left]), strict=True):
+        asked = _asked([wanted[place] for place in left], _NO_ANSWER if in_haste else None)
+        for place, each in zip(left, asked, strict=True):
             got[place] = each if isinstance(each, bytes) else _error(each)
-        left = [place for place in left if isinstance(each := got[place], OSError) and _passes(each)]
+        left = [place for place in left if isinstance(each := got[place], OSError) and passes(each)]
         if not left:
             break
     return [got[place] for place in range(len(wanted))]
 
 
-def _asked(wanted: Sequence[tuple[Remote, int, int]]) -> list[bytes | Exception]:
+def _asked(wanted: Sequence[tuple[Remote, int, int]], seconds: float | None) -> list[bytes | Exception]:
     files = wanted[0][0]._files
+    # One request a file: without an end, some servers would be asked for its size first.
+    ranges = [(file._path, first, first + count) for file, first, count in wanted]
     try:
-        # One request a file: without an end, some servers would be asked for its size first.
-        found: list[bytes | Exception] = files.cat_ranges(
-            [file._path for file, _, _ in wanted],
-            [first for _, first, _ in wanted],
-            [first + count for _, first, count in wanted],
-            on_error="return",
-        )
+        if files.async_impl:
+            names, firsts, ends = map(list, zip(*ranges, strict=True))
+            return list(files.cat_ranges(names, firsts, ends, on_error="return", timeout=seconds))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(partial(_one_range, files), ranges))
+    except TimeoutError:
+        return [OSError(f"no answer within {seconds:g} s")] * len(wanted)
     except Exception as error:  # whatever the server's client raises, as for a single file
         return [error] * len(wanted)
-    return found
+
+
+def _one_range(files: Any, wanted: tuple[str, int, int]) -> bytes | Exception:
+    try:
+        return bytes(files.cat_file(*wanted))
+    except Exception as error:
+        return error
 
 
 class _Blocks(io.RawIOBase):
@@ -288,7 +315,7 @@ def _patiently(ask: Callable[[], _T]) -> _T:
             raise
         except Exception as error:  # botocore's, aiohttp's, … : each client has errors of its own
             found = _error(error)
-            if not _passes(found) or attempt == ATTEMPTS - 1:
+            if not passes(found) or attempt == ATTEMPTS - 1:
                 raise found from None
     raise AssertionError("unreachable")
 
@@ -296,14 +323,16 @@ def _patiently(ask: Callable[[], _T]) -> _T:
 def _error(error: Exception) -> OSError:
     if isinstance(error, OSError):
         return error
-    return OSError((str(error).splitlines() or [""])[0][:160] or type(error).__name__)
+    words = (str(error).splitlines() or [""])[0][:160] or type(error).__name__
+    # botocore's NoCredentialsError, google-auth's DefaultCredentialsError, …
+    return PermissionError(words) if "Credentials" in type(error).__name__ else OSError(words)
 
 
-def _passes(error: OSError) -> bool:
+def passes(error: OSError) -> bool:
     """Whether the same may work a moment later."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
-    return not begins_beyond(error) and "credentials" not in str(error).lower()
+    return not begins_beyond(error)
 
 
 def begins_beyond(error: OSError) -> bool:

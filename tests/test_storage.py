@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
 import tarfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from mimic.errors import MimicError
 from mimic.images import UnreadableImage, image_bytes, images_bytes, is_there
 from mimic.runs.importing import import_dataset
 from mimic.storage import Remote, location
+from mimic.workspace import thumbs
 from mimic.workspace.layout import Workspace
 from mimic.workspace.samples import read_samples
 from mimic.workspace.thumbs import thumbnail, thumbnails
@@ -92,6 +94,88 @@ def test_pictures_of_a_gallery_come_together_and_are_kept(server: Server, tmp_pa
     assert server.asked == []
 
 
+AWAY = "server could not be reached"
+
+
+def timed_page(url: str, cache: Path) -> tuple[float, set[str]]:
+    """How long a page's pictures take, and what stands in their places."""
+    began = time.monotonic()
+    shown = thumbnails(location(url), [f"{number}.png" for number in range(24)], cache)
+    return time.monotonic() - began, {each.reason for each in shown}
+
+
+def test_a_server_that_is_down_costs_a_page_a_moment_and_the_next_none(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    url = server.upload(classes(tmp_path / "folder"), "down")
+    monkeypatch.setattr(storage, "_PAUSE", 0.5)  # as users have it
+    monkeypatch.setattr(thumbs, "_AWAY", {})
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        seconds, reasons = timed_page(url, tmp_path / "cache")
+    assert (seconds < 6, reasons) == (True, {AWAY}), seconds
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)  # it is back, and is left alone for the rest of the minute
+    s3fs.S3FileSystem.clear_instance_cache()
+    seconds, reasons = timed_page(url, tmp_path / "cache")
+    assert (seconds < 0.5, reasons, server.asked) == (True, {AWAY}, [])
+    thumbs._AWAY[location(url).server] = time.monotonic()
+    assert timed_page(url, tmp_path / "cache")[1] == {"file is missing"}
+    assert thumbnail(location(url), "val/b/3.png", tmp_path / "cache").uri
+
+
+def test_a_server_that_takes_calls_and_says_nothing_is_not_waited_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    monkeypatch.setattr(storage, "_NO_ANSWER", 1.0)
+    monkeypatch.setattr(storage, "_SOON", 0.5)
+    monkeypatch.setattr(thumbs, "_AWAY", {})
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as dumb:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{dumb.getsockname()[1]}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        seconds, reasons = timed_page(f"s3://{BUCKET}/dumb", tmp_path / "cache")
+        assert (seconds < 5, reasons) == (True, {AWAY}), seconds
+        (found,) = images_bytes(location(f"s3://{BUCKET}/dumb"), ["a.png"], in_haste=True)
+        assert str(found) == "file cannot be read (no answer within 1 s)"
+
+
+def test_one_picture_that_fails_leaves_the_others(server: Server, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(thumbs, "_AWAY", {})
+    url = server.upload(classes(tmp_path / "folder"), "some")
+    server.fault = lambda number: "slow" if "val" in server.asked[number][0] else None
+    shown = thumbnails(location(url), ["train/a/1.png", "val/b/3.png"], tmp_path / "cache")
+    assert shown[0].uri
+    assert "reduce your request rate" in shown[1].reason
+    assert thumbs._AWAY == {}
+    assert len(server.asked) == 1 + storage.IN_HASTE
+
+
+def test_files_of_a_client_that_asks_for_one_at_a_time_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    files = fsspec.filesystem("memory")
+    for number in range(8):
+        files.pipe_file(f"/slow/{number}", bytes([number]) * 10)
+    read = MemoryFileSystem.cat_file
+
+    def slowly(self, path, *where, **more):
+        time.sleep(0.2)
+        return read(self, path, *where, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", slowly)
+    began = time.monotonic()
+    found = images_bytes(Remote("memory://slow"), [*map(str, range(8)), "none"])
+    assert time.monotonic() - began < 1.2
+    assert found[:8] == [bytes([number]) * 10 for number in range(8)]
+    assert str(found[8]) == "file is missing"
+
+
 def test_a_server_that_never_answers_is_a_counted_reason_soon(server: Server, tmp_path: Path) -> None:
     url = server.upload(classes(tmp_path / "folder"), "throttled")
     server.fault = lambda number: "slow"
@@ -123,6 +207,8 @@ def test_no_name_leads_out_of_a_root_on_a_server(path: str) -> None:
     with pytest.raises(ValueError, match="leads out"):
         root.relative(path)
     assert root.relative("s3://bucket/images/a/./b.png") == "a/b.png"
+    assert root.relative("..a.jpg") == "..a.jpg"
+    assert root.relative("...") == "..."
 
 
 @pytest.mark.parametrize(
@@ -173,8 +259,23 @@ def test_a_server_without_keys_is_a_sentence_at_once(
         import_dataset(Workspace(tmp_path), location("s3://pictures/x"), "x")
 
 
+def test_a_folder_called_credentials_is_asked_for_again(server: Server, tmp_path: Path) -> None:
+    url = server.upload(classes(tmp_path / "folder"), "credentials")
+    server.fault = lambda number: "drop" if number == 0 else None
+    assert image_bytes(location(url), "val/b/3.png") == (tmp_path / "folder/val/b/3.png").read_bytes()
+    assert storage.passes(storage._error(RuntimeError("https://host/credentials/a.png: connection reset")))
+
+
+def test_a_file_of_unknown_length_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "size", lambda self, path: None)
+    with pytest.raises(OSError, match=r"memory://a/b: the server does not say how long it is"):
+        location("memory://a/b").open()
+
+
 def test_what_fails_below_oranges_is_not_an_empty_file(monkeypatch: pytest.MonkeyPatch) -> None:
     said = OSError("the server at oranges/a.png is away")
-    monkeypatch.setattr(images, "read_ranges", lambda wanted: [said] * len(wanted))
+    monkeypatch.setattr(images, "read_ranges", lambda wanted, in_haste: [said] * len(wanted))
     with pytest.raises(UnreadableImage, match="is away"):
         image_bytes(location("memory://oranges"), "a.png")

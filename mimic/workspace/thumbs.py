@@ -1,7 +1,8 @@
 """Pictures for pages: small, made once, kept on disk by the content of the file, so that a moved image keeps its own.
 
 A picture that cannot be read is no error but a reason to show in its place. An image under `SMALL` pixels is kept as
-it is, to the pixel: whoever shows it enlarges it without blur.
+it is, to the pixel: whoever shows it enlarges it without blur. A server that gives no picture is left alone for a
+minute, since a page asks again with every click.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from mimic.errors import MimicError
-from mimic.images import UnreadableImage, image_bytes, images_bytes, locate, read_image
+from mimic.images import UnreachableImage, UnreadableImage, image_bytes, images_bytes, locate, read_image
 from mimic.storage import Location, Remote
 from mimic.workspace.files import make_folder, replacing
 
@@ -26,6 +29,10 @@ SMALL = 64
 
 # What is stored under a content's name depends on this code too: raise it when the pictures change.
 _VERSION = 2
+
+_REST = 60.0  # seconds
+_AWAY: dict[str, float] = {}  # server → until when it is not asked, by the monotonic clock
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,13 @@ class Thumbnail:
         return 0 < max(self.width, self.height) < SMALL
 
 
-def thumbnails(root: Location, paths: Sequence[str | None], cache: Path, size: int = TILE) -> list[Thumbnail]:
+def thumbnails(
+    root: Location, paths: Sequence[str | None], cache: Path, size: int = TILE, *, enlarge: bool = False
+) -> list[Thumbnail]:
     """The pictures of several samples, as `thumbnail` gives them; those of a server's files are fetched together."""
-    return (
-        _remote(root, paths, cache, size, False)
-        if isinstance(root, Remote)
-        else [thumbnail(root, path, cache, size) for path in paths]
-    )
+    if isinstance(root, Remote):
+        return _remote(root, paths, cache, size, enlarge)
+    return [thumbnail(root, path, cache, size, enlarge=enlarge) for path in paths]
 
 
 def thumbnail(root: Location, path: str | None, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
@@ -93,11 +100,7 @@ def _remote(root: Remote, paths: Sequence[str | None], cache: Path, size: int, e
     found = {path: picture for path, place in stored.items() if (picture := _stored(place)) is not None}
     wanted = [path for path in stored if path not in found]
     reasons: dict[str, str] = {}
-    try:
-        fetched = images_bytes(root, wanted)
-    except MimicError as error:  # what reads such a server is not installed
-        fetched = [UnreadableImage(str(error))] * len(wanted)
-    for path, data in zip(wanted, fetched, strict=True):
+    for path, data in zip(wanted, _fetched(root, wanted), strict=True):
         try:
             if isinstance(data, UnreadableImage):
                 raise data
@@ -113,6 +116,22 @@ def _remote(root: Remote, paths: Sequence[str | None], cache: Path, size: int, e
         else Thumbnail("", 0, 0, reasons[path])
         for path in paths
     ]
+
+
+def _fetched(root: Remote, wanted: Sequence[str]) -> Sequence[bytes | UnreadableImage]:
+    away = UnreadableImage("server could not be reached")
+    if time.monotonic() < _AWAY.get(root.server, 0.0):
+        return [away] * len(wanted)
+    try:
+        fetched = images_bytes(root, wanted, in_haste=True)
+    except MimicError as error:  # what reads such a server is not installed
+        return [UnreadableImage(str(error))] * len(wanted)
+    silent = [each for each in fetched if isinstance(each, UnreachableImage)]
+    if not silent or any(isinstance(each, bytes) for each in fetched):
+        return fetched
+    _LOG.warning("%s could not be reached (%s): it is asked again in %.0f s", root.server, silent[0], _REST)
+    _AWAY[root.server] = time.monotonic() + _REST
+    return [away if isinstance(each, UnreachableImage) else each for each in fetched]
 
 
 # A page shows at most 96, a few kilobytes each. The file's time and length stand for its content between two looks.
