@@ -5,8 +5,8 @@ user's own words (a path or `--root`) ever become a location: what a manifest or
 below it, on the same server.
 
 What a server refuses for now (throttling, a dropped connection) is asked for again, with a pause that grows; so is each
-file of a batch alone. What is refused for good is an OSError that says why. A run is patient; whoever looks at a page is
-not, so pictures are asked for in haste.
+file of a batch alone. What is refused for good is an OSError that says why. A run is patient; whoever looks at a page
+is not, so pictures are asked for in haste.
 """
 
 from __future__ import annotations

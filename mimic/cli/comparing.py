@@ -6,15 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest
 from mimic.errors import MimicError
-from mimic.workspace.layout import DEFAULT, Workspace
+from mimic.workspace.layout import DEFAULT, Run, Workspace
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="RUN:SIGNAL, RUN for its main signal, or a named filter.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            help="RUN:SIGNAL, RUN for its main signal, or a named filter; a data set's name is its newest run."
+        ),
+    ],
     others: Annotated[
         list[str],
         typer.Argument(
@@ -63,6 +68,7 @@ def _members(place: Workspace, names: list[str]) -> tuple[Any, list[Any]]:
 
     saved, runs = {path.stem for path in place.filters()}, {run.id for run in place.runs()}
     found: list[Any] = []
+    opened: dict[str, Run] = {}
     datasets = set()
     for name in names:
         run, _, signal = name.partition(":")
@@ -76,9 +82,9 @@ def _members(place: Workspace, names: list[str]) -> tuple[Any, list[Any]]:
             table = Dense(place, place.dataset(place.run(before.run).dataset))
             found.append(scope(table, before.run).column(None, name))
             continue
-        opened = place.run(run)
-        found.append(Column(run=run, signal=signal or opened.main))
-        datasets.add(opened.dataset)
+        chosen_run = opened[run] = opened.get(run) or run_or_newest(place, run)
+        found.append(Column(run=chosen_run.id, signal=signal or chosen_run.main))
+        datasets.add(chosen_run.dataset)
     if len(datasets) > 1:
         raise MimicError(f"{', '.join(names)} are of different data sets ({', '.join(sorted(datasets))}): give one's")
     if len(set(found)) < len(found):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest, stopping, with_runs
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
@@ -30,7 +30,8 @@ def quality(
     from mimic.evaluation.assess import assess
 
     place = Workspace(workspace)
-    found = [assess(place, place.dataset(name), run) for name in datasets]
+    by_run = run and run_or_newest(place, run).id
+    found = [assess(place, place.dataset(name), by_run) for name in datasets]
     rows = [_quality_row(one) for one in sorted(found, key=lambda one: -one.quality.share)]
     print_frame(pd.DataFrame(rows))
     for one in found:
@@ -60,7 +61,12 @@ def _quality_row(one: Any) -> dict[str, Any]:
 
 @evaluate.command("detect")
 def detect(
-    names: Annotated[list[str], typer.Argument(help="Runs (all their signals), RUN:SIGNAL, or named filters.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs (all their signals), RUN:SIGNAL, or named filters; a data set's name is its newest run."
+        ),
+    ],
     truth: Annotated[
         str | None, typer.Option(help="column, reviews or audit:NAME; by default the column, else the reviews.")
     ] = None,
@@ -78,10 +84,12 @@ def detect(
 ) -> None:
     """How well signals and filters find wrong labels, with intervals and paired differences."""
     from mimic.evaluation.bands import differences, table
+    from mimic.evaluation.detection import about_zero_f1
     from mimic.evaluation.truth import by_class, by_fault, judge, membership, subjects
     from mimic.workspace.queries.dense import Dense
 
     place = Workspace(workspace)
+    names = with_runs(place, names)
     judged = judge(place, names, truth)
     found = judged.found(drop)
     figures = table(found)
@@ -92,6 +100,8 @@ def detect(
     if judged.left_out:
         say(f"left out    {judged.left_out:,} samples that some signal does not score")
     print_frame(_detection_texts(figures))
+    if why := about_zero_f1(figures):
+        say(why)
     first = against or str(figures.signal[0])
     if first not in found:
         raise MimicError(f"--against {first}: choose one of {', '.join(found)}")
@@ -154,8 +164,8 @@ def retrain(
 
     place = Workspace(workspace)
     asked = Asked(
-        names=_words(filters), budgets=_shares(budgets), seeds=seeds, weights=weights, model=model, run=run, test=test,
-        epochs=epochs,
+        names=_of_runs(place, _words(filters)), budgets=_shares(budgets), seeds=seeds, weights=weights, model=model,
+        run=run and run_or_newest(place, run).id, test=test, epochs=epochs,
     )  # fmt: skip
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
         made = retrain(place, place.dataset(dataset), asked, processes or decoding_threads(), device, display)
@@ -175,6 +185,12 @@ def retrain(
         say(top.sentence)
     if csv is not None:
         table.to_csv(csv, index=False)
+
+
+def _of_runs(place: Workspace, names: tuple[str, ...]) -> tuple[str, ...]:
+    """RUN:SIGNAL by the runs' ids; a name without a run is a signal's or a filter's."""
+    ids = iter(with_runs(place, [name for name in names if ":" in name]))
+    return tuple(next(ids) if ":" in name else name for name in names)
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -209,7 +225,7 @@ def _detection_texts(table: Any) -> Any:
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="A published run.")],
+    run: Annotated[str, typer.Argument(help="A published run, or a data set: its newest.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
@@ -217,5 +233,5 @@ def report(
     from mimic.reports.page import write_report
 
     place = Workspace(workspace)
-    path = write_report(place, place.run(run), out)
+    path = write_report(place, run_or_newest(place, run), out)
     console().print(f"written     {path} ({path.stat().st_size / 1e6:.1f} MB)")

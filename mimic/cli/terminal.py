@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,7 +85,7 @@ def print_summary(run: Run) -> None:
     out.print(f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored{took}")
     if check is None:
         return
-    out.print(f"reference   {check['verdict']}. {check['sentence']}")
+    out.print(f"reference   {check['verdict']}, by {check['samples']:,} samples. {check['sentence']}")
     out.print(
         f"            mean score {check['mean']:.4g} ({check['mean_low']:.4g} to {check['mean_high']:.4g}), "
         f"{check['positive_share']:.1%} positive, ‖v‖ {check['norm']:.4g}"
@@ -129,6 +129,24 @@ def run_or_newest(place: Workspace, name: str) -> Run:
     raise MimicError(
         f"{name!r} is a data set that no published run has scored: `mimic score {name}{place.option} …` makes one"
     )
+
+
+def with_runs(place: Workspace, names: Sequence[str]) -> list[str]:
+    """Names of runs, RUN:SIGNAL and named filters; in the place of RUN a data set's name stands for its newest run.
+
+    Raises:
+        MimicError: as `run_or_newest`.
+    """
+    others = {run.id for run in place.runs()} | {path.stem for path in place.filters()}
+    newest = {dataset.name: "" for dataset in place.datasets() if dataset.name not in others}
+    found = []
+    for name in names:
+        run, colon, signal = name.partition(":")
+        if run in newest:
+            newest[run] = newest[run] or run_or_newest(place, run).id
+            run = newest[run]
+        found.append(run + colon + signal)
+    return found
 
 
 def print_frame(frame: Any) -> None:

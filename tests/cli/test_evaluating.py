@@ -35,6 +35,30 @@ def test_quality_detect_and_report(mimic: Command, run: Run, workspace: Workspac
     assert (code, "written" in out, (workspace.path / "r.html").exists()) == (0, True, True)
 
 
+def test_a_data_set_s_name_is_its_newest_run_in_every_command(mimic: Command, run: Run, workspace: Workspace) -> None:
+    told = f"run {run.id}: the newest that scores data set digits\n"
+    for name, *arguments in (
+        ("digits", "evaluate", "detect", "{}"),
+        ("digits:mimic", "evaluate", "detect", "{}", "{}:margin".replace("{}", "digits")),
+        ("digits", "compare", "{}", "margin"),
+        ("digits:margin", "compare", "digits:mimic", "{}"),
+        ("digits", "evaluate", "quality", "digits", "--run", "{}"),
+        ("digits", "report", "{}", "--out", str(workspace.path / "r.html")),
+        ("digits", "show", "{}"),
+        ("digits", "filter", "{}", "--dry-run"),
+    ):
+        by_name, by_run = (
+            mimic(*(each.format(word) for each in arguments)) for word in (name, name.replace("digits", run.id))
+        )
+        assert by_name[0] == 0, by_name[2]
+        assert by_name[1].splitlines() == by_run[1].splitlines(), arguments
+        assert by_name[2].count(told) == 1, arguments
+    code, _, err = mimic("evaluate", "detect", "digit")
+    assert (code, f"no run 'digit' in the workspace {workspace.path}: it has {run.id}" in err) == (2, True)
+    code, _, err = mimic("evaluate", "retrain", "digits", "--run", "digits", "--filters", "digits:mimic")
+    assert (code, told in err, "no split that scoring has left untouched" in err) == (2, True, True)
+
+
 def test_reviews_judge_too_and_mistakes_are_sentences(mimic: Command, run: Run, workspace: Workspace) -> None:
     code, _, err = mimic("evaluate", "detect", run.id, "--truth", "reviews")
     assert (code, "two of each" in err) == (2, True)
