@@ -27,8 +27,9 @@ from PIL import Image
 
 from mimic.data import Sample, Shard
 from mimic.evaluation.reference_check import check_reference
+from mimic.files import write_json
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import building, write_json
+from mimic.workspace.files import building
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 from benchmarks import synthetic
 from docs.screenshots import CHROMIUM, serving, settle
 from mimic.data import Shard
-from mimic.workspace.files import write_json
+from mimic.files import write_json
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.publish import write_part
 

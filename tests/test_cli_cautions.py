@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from mimic.evaluation import cautions
-from mimic.workspace.files import read_json, write_json
+from mimic.files import read_json, write_json
 from tests.test_cli_filtering import command  # noqa: F401
 from tests.workspace.queries.conftest import known  # noqa: F401
 

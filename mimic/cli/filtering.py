@@ -137,10 +137,10 @@ def filter_(
 ) -> None:
     """Make a named filter from a rule over one or several signals and runs, and say what it does."""
     from mimic.evaluation import ruling
+    from mimic.files import read_json
     from mimic.filters.expression import expression, notes, parse
     from mimic.filters.rules import diagnostics, read_rule
     from mimic.workspace.decisions import overruling
-    from mimic.workspace.files import read_json
     from mimic.workspace.filters import save_filter
     from mimic.workspace.queries.dense import Dense
 

@@ -23,9 +23,9 @@ from mimic.evaluation.assess import Assessed, assess
 from mimic.evaluation.evidence import evidence_of, sources
 from mimic.evaluation.retraining import best, curves
 from mimic.evaluation.truth import judge
+from mimic.files import replacing
 from mimic.reports import evaluate_figures, figures, text
 from mimic.reports.palette import LIGHT
-from mimic.workspace.files import replacing
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.histogram import histogram

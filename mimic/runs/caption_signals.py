@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, replacing
 from mimic.images import UnreadableImage, image_bytes, read_image
 from mimic.runs.embeddings import read_embeddings
 from mimic.runs.inputs import Vectors
@@ -23,7 +24,6 @@ from mimic.runs.prepare import Prepared
 from mimic.scores import VERSION
 from mimic.scores.captions import basic, english, length, neighbour_agreement, specificity
 from mimic.scores.image import IMAGE_SIGNALS, Picture
-from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.layout import Run
 from mimic.workspace.samples import Inputs, read_inputs
 

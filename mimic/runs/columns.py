@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 
+from mimic.files import make_folder, write_json
 from mimic.workspace.columns import Column, Matched, column_tables
-from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import finished, publish

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mimic.data import Shard
-from mimic.workspace.files import make_folder, replacing
+from mimic.files import make_folder, replacing
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.nearest import FOLDER
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError, MissingExtra
+from mimic.files import make_folder
 from mimic.runs.caption_signals import caption_columns
 from mimic.runs.config import ScoreConfig
 from mimic.runs.manager import begin
@@ -30,7 +31,6 @@ from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAI
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
-from mimic.workspace.files import make_folder
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import finished, part_schema, publish, read_part, write_part

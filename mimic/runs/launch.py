@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder, write_json
+from mimic.files import make_folder, write_json
 from mimic.workspace.layout import Run, Workspace
 
 HOST = "127.0.0.1"

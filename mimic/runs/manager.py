@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, read_json, write_json
 from mimic.models.checkpoint import Checkpoint
 from mimic.runs import local
 from mimic.runs.check import reference_check
@@ -32,7 +33,6 @@ from mimic.runs.versions import versions
 from mimic.runs.worker import LabelWorker
 from mimic.scores import PAIR_SIGNALS
 from mimic.workspace.events import note
-from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import damaged_parts, finished, publish, seconds_spent

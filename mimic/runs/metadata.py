@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, write_json
 from mimic.sources.datacomp import Metadata, read_metadata
 from mimic.workspace.datasets import Source
-from mimic.workspace.files import make_folder, write_json
 from mimic.workspace.layout import Dataset, Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.metadata import create_metadata_dataset, score_tables

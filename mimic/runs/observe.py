@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, replacing
 from mimic.images import UnreadableImage, image_bytes, read_image
 from mimic.losses import get_loss
 from mimic.models.checkpoint import match_state
@@ -31,7 +32,6 @@ from mimic.scores import VERSION
 from mimic.scores.duplicates import perceptual_hash
 from mimic.scores.image import IMAGE_SIGNALS, Picture
 from mimic.scores.passes import Passes
-from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.samples import read_inputs
 
 _PIECE = 256

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mimic.files import replacing
 from mimic.models.calling import evaluating, run
 from mimic.runs.config import ScoreConfig
 from mimic.scores.heads import Frozen, standardised, weighted_heads
-from mimic.workspace.files import replacing
 from mimic.workspace.layout import Workspace
 
 B = TypeVar("B")

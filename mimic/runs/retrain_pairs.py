@@ -21,12 +21,12 @@ from torch import Tensor
 
 from mimic.data import Shard
 from mimic.errors import MimicError
+from mimic.files import make_folder, replacing
 from mimic.models.calling import evaluating, run
 from mimic.runs.inputs import Vectors
 from mimic.runs.loading import Loader, Piece
 from mimic.runs.prepare import Prepared
 from mimic.runs.retrain_fits import Fit
-from mimic.workspace.files import make_folder, replacing
 from mimic.workspace.samples import caption_groups, read_inputs
 
 NEAREST = 5

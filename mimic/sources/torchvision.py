@@ -12,6 +12,7 @@ from typing import Any
 
 from mimic.data import Sample
 from mimic.errors import MimicError, MissingExtra
+from mimic.files import remove, temporary_name
 from mimic.sources.listing import Listing, Root
 
 PREFIX = "torchvision:"
@@ -145,10 +146,14 @@ def _codes(one: Any) -> list[int]:
 def _written(one: Any, folder: Path) -> Iterator[Path]:
     """The images as files, each written as it is asked for, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    for place in range(len(one)):
-        path = folder / f"{place:06}.png"
-        if not path.exists():
-            temporary = path.with_suffix(".tmp")
-            one[place][0].save(temporary, format="PNG")
-            temporary.replace(path)
-        yield path
+    making = temporary_name(folder)  # one folder for all: to look for others' leavings at each file would take hours
+    making.mkdir()
+    try:
+        for place in range(len(one)):
+            path = folder / f"{place:06}.png"
+            if not path.exists():
+                one[place][0].save(making / path.name, format="PNG")
+                (making / path.name).replace(path)
+            yield path
+    finally:
+        remove(making)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, write_json
 from mimic.training.visits import forget_from, parts_of, visits_schema, write_part
-from mimic.workspace.files import make_folder, write_json
 
 ROWS = 200_000
 SECONDS = 10.0

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.files import building, replacing
+from mimic.files import replacing
+from mimic.workspace.files import building
 from mimic.workspace.layout import Run
 
 MEASURES = ("score", "weight", "loss", "margin")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder, write_json
+from mimic.files import make_folder, write_json
 from mimic.workspace.layout import FORMAT, Workspace, check_name, read_facts
 from mimic.workspace.queries.audit import counts_between, draw
 from mimic.workspace.queries.connection import Published

@@ -23,7 +23,8 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mimic.workspace.files import reading, replacing
+from mimic.files import replacing
+from mimic.workspace.files import reading
 from mimic.workspace.layout import Run
 
 _COLUMNS = pa.schema(

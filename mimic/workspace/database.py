@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mimic.errors import MimicError, MissingExtra
-from mimic.workspace.files import make_folder
+from mimic.files import make_folder
 
 URL_VARIABLE = "MIMIC_DECISIONS_URL"
 

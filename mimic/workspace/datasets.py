@@ -21,20 +21,10 @@ import pyarrow as pa
 
 from mimic.data import Sample, Task
 from mimic.errors import MimicError
+from mimic.files import finish, make_folder, needing_room, read_json, remove, temporary_name, write_json
 from mimic.images import is_there
 from mimic.storage import Location, reached
-from mimic.workspace.files import (
-    SAMPLES_FILE,
-    building,
-    finish,
-    is_sound,
-    make_folder,
-    needing_room,
-    read_json,
-    remove,
-    temporary_name,
-    write_json,
-)
+from mimic.workspace.files import SAMPLES_FILE, building, is_sound
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name
 from mimic.workspace.samples import CAPTIONS, read_samples
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mimic.errors import MimicError
-from mimic.workspace.files import make_folder, write_json
+from mimic.files import make_folder, write_json
 from mimic.workspace.layout import FORMAT, Workspace, check_name, read_facts
 
 

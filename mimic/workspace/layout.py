@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from mimic.data import Shard, Task
 from mimic.errors import MimicError
+from mimic.files import read_json
 from mimic.storage import Location, location
-from mimic.workspace.files import read_json
 
 FORMAT = 1  # of every JSON file here; raised when an older version could not read a file rightly
 DEFAULT = Path("mimic-workspace")

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from mimic.data import Shard
 from mimic.errors import MimicError
+from mimic.files import write_json
 from mimic.workspace.events import note
-from mimic.workspace.files import building, is_sound, naming_damage, quoted, write_json
+from mimic.workspace.files import building, is_sound, naming_damage, quoted
 from mimic.workspace.layout import Dataset, Run, Workspace
 from mimic.workspace.queries.connection import drawn
 from mimic.workspace.sealed import DamagedFile, read_sealed, write_sealed

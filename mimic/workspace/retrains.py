@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimic.data import EVERYTHING
-from mimic.workspace.files import make_folder, replacing, write_json
+from mimic.files import make_folder, replacing, write_json
 from mimic.workspace.layout import FORMAT, Dataset, Workspace, check_name, is_locked, read_facts
 
 # What makes a retraining possible where no split is left untouched.

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mimic.errors import MimicError
-from mimic.workspace.files import replacing
+from mimic.files import replacing
 
 _DIGEST = b"sha256"
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from mimic.workspace.files import replacing
+from mimic.files import replacing
 
 # OWASP's list of what begins a formula, with the full-width signs, and the apostrophe.
 _RISKY = "^[=+\\-@\\t\\r\\n'＝＋－＠]"

@@ -20,9 +20,9 @@ from pathlib import Path
 from PIL import Image
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, replacing
 from mimic.images import UnreachableImage, UnreadableImage, image_bytes, images_bytes, locate, read_image
 from mimic.storage import Location, Remote
-from mimic.workspace.files import make_folder, replacing
 
 TILE = 160
 SMALL = 64

@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks import synthetic
 from mimic.data import Sample
+from mimic.files import write_json
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
 from pages.widgets.frame import UNFORESEEN

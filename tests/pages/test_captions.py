@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimic.workspace.files import write_json
+from mimic.files import write_json
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.nearest import nearest

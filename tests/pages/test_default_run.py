@@ -2,7 +2,7 @@
 
 import pytest
 
-from mimic.workspace.files import read_json, write_json
+from mimic.files import read_json, write_json
 from mimic.workspace.layout import Workspace
 from tests.pages.conftest import ROWS
 

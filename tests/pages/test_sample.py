@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import synthetic
 from mimic.data import Shard
+from mimic.files import write_json
 from mimic.workspace.decisions import Decisions, Subject
-from mimic.workspace.files import write_json
 from tests.pages.conftest import CLASSES, SHARD, address, metrics, words
 
 

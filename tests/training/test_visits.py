@@ -19,11 +19,11 @@ import torch
 from mimic import GradMimic
 from mimic.data import Sample
 from mimic.errors import MimicError
+from mimic.files import write_json
 from mimic.training import recorder as recording
 from mimic.training.recorder import Recorder, Visit
 from mimic.training.visits import parts_of, publish_visits, read_visits, run_tables
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Workspace
 from mimic.workspace.publish import publish
 

@@ -1,15 +1,12 @@
-"""Finished files are whole or damaged, never otherwise; what killed writers left is cleared away."""
-
-import os
-import subprocess
-import sys
+"""Finished DuckDB files are whole or damaged, never otherwise."""
 
 import duckdb
 import numpy as np
 import pytest
 
 from mimic.errors import MimicError
-from mimic.workspace.files import building, is_sound, reading, replacing, temporary_name, write_json
+from mimic.files import replacing
+from mimic.workspace.files import building, is_sound, reading
 
 QUERY = "SELECT bit_xor(hash(sample, mimic)), count(*), sum(mimic) FROM scores"
 
@@ -70,39 +67,6 @@ def test_a_database_that_is_cut_off_or_gone_is_named(built, tmp_path):
 def test_what_is_wrong_with_a_question_is_not_blamed_on_the_file(built):
     with pytest.raises(duckdb.CatalogException), reading(built) as connection:
         connection.execute("SELECT * FROM nothing")
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from mimic.workspace.files import temporary_name
-temporary = temporary_name(Path(sys.argv[1]))
-temporary.mkdir()
-(temporary / "x").touch()
-Path(f"{temporary}.wal").touch()
-print(temporary)
-"""
-
-
-def test_a_dead_writer_s_leavings_go_and_a_living_one_s_stay(tmp_path):
-    path = tmp_path / "it's [a] run.json"
-    run = {"capture_output": True, "text": True, "check": True, "timeout": 60}
-    child = subprocess.run([sys.executable, "-c", KILLED, path], **run)
-    assert len(list(tmp_path.iterdir())) == 2
-    mine = temporary_name(path)
-    assert list(tmp_path.iterdir()) == []
-    assert child.stdout.strip() != str(mine)
-    mine.touch()
-    elsewhere = tmp_path / f".{path.name}.another_machine-1-0.tmp"
-    elsewhere.touch()
-    (tmp_path / ".it's [a] run.json.notes").touch()
-    assert temporary_name(path) != mine
-    assert len(list(tmp_path.iterdir())) == 3
-    os.utime(elsewhere, (0, 0))
-    write_json(path, {"a": 1})
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(
-        [mine.name, ".it's [a] run.json.notes", path.name]
-    )
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path):

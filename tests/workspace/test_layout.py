@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimic.errors import MimicError
-from mimic.workspace.files import read_json, write_json
+from mimic.files import read_json, write_json
 from mimic.workspace.layout import FORMAT, Run, Workspace, check_name, first_facts
 from mimic.workspace.queries.progress import progress
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimic.data import Sample
+from mimic.files import write_json
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
 from mimic.workspace.publish import BINS, bin_of, part_schema, publish, read_parts, write_part
 

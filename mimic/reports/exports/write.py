@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, needing_room, read_json, remove, replacing, temporary_name, write_json
 from mimic.filters.rule import Rule
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
 from mimic.reports.exports.registry import FORMATS
 from mimic.reports.exports.selection import Selection
-from mimic.workspace.files import make_folder, needing_room, read_json, remove, replacing, temporary_name, write_json
 from mimic.workspace.filters import NamedFilter
 from mimic.workspace.queries.dense import Dense
 

@@ -28,6 +28,7 @@ import duckdb
 import torch
 
 from mimic.errors import MimicError
+from mimic.files import make_folder, read_json, write_json
 from mimic.models.checkpoint import save_checkpoint
 from mimic.runs.manager import begin, checkpoint_facts, saying_why
 from mimic.runs.progress import Progress
@@ -41,7 +42,6 @@ from mimic.training import together
 from mimic.training.exhaustion import ReferenceExhausted
 from mimic.training.visits import SIGNALS, run_tables
 from mimic.workspace.curves import append_point, curves_table, forget_points
-from mimic.workspace.files import make_folder, read_json, write_json
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
 from mimic.workspace.publish import finished, publish

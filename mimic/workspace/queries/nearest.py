@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mimic.workspace.files import read_json
+from mimic.files import read_json
 from mimic.workspace.layout import check_name
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.connection import Published

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mimic.workspace.files import read_json
+from mimic.files import read_json
 from mimic.workspace.layout import Run, State
 
 

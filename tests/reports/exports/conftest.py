@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from mimic.data import Sample
+from mimic.files import write_json
 from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports.exports import Selection
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 from mimic.workspace.queries.connection import Published

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from mimic.data import Sample
+from mimic.files import write_json
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.decisions import Decisions
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Dataset, Run, Workspace
 from mimic.workspace.publish import part_schema, publish, write_part
 from mimic.workspace.queries.connection import Published

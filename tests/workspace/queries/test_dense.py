@@ -8,9 +8,9 @@ import pytest
 
 from mimic.data import Sample
 from mimic.errors import MimicError
+from mimic.files import write_json
 from mimic.training.visits import run_tables, visits_schema, write_part
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Workspace
 from mimic.workspace.publish import publish
 from mimic.workspace.queries import dense

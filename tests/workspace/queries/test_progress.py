@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mimic.workspace.files import write_json
+from mimic.files import write_json
 from mimic.workspace.queries.progress import progress, running_histogram
 
 

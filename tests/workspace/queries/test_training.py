@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from mimic.data import Sample
+from mimic.files import write_json
 from mimic.training.recorder import Recorder, Visit
 from mimic.training.visits import SIGNALS, run_tables
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.files import write_json
 from mimic.workspace.layout import FORMAT, Workspace
 from mimic.workspace.publish import publish
 from mimic.workspace.queries.connection import Published
