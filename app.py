@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.widgets import frame
+from pages.widgets import frame, garbage
 
 HERE = Path(__file__).parent
 
@@ -32,3 +32,4 @@ page = st.navigation(
 with frame.sentences():
     st.session_state["through app.py"] = True  # set only for who may look: without it no page shows anything
     page.run()
+garbage.spare_imports()
