@@ -14,9 +14,8 @@ from PIL import Image
 
 from mimic.errors import MimicError, MissingExtra
 from mimic.runs.importing import import_dataset
-from mimic.sources import torchvision
 from mimic.sources.noise import Noise
-from mimic.sources.torchvision import SETS, read_torchvision
+from mimic.sources.torchvision import SETS, _written, read_torchvision
 from mimic.workspace.layout import Workspace
 from mimic.workspace.samples import read_samples
 
@@ -213,7 +212,7 @@ def test_every_set_is_one_of_torchvision_s() -> None:
 
 def test_two_who_write_the_same_pictures_build_them_apart_and_leave_nothing(tmp_path: Path) -> None:
     pixels = [(Image.new("L", (4, 4), 60 * shade), 0) for shade in range(3)]
-    first, second = (torchvision._written(pixels, tmp_path / "train") for _ in range(2))
+    first, second = (_written(pixels, tmp_path / "train") for _ in range(2))
     assert next(first) == next(second) == tmp_path / "train/000000.png"
     assert len(list(tmp_path.glob(".train.*.tmp"))) == 2
     assert [path.name for path in (*first, *second)] == ["000001.png", "000002.png"] * 2

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mimic.errors import MimicError
-from mimic.images import Place, is_there, locate
+from mimic.images import Place, UnreadableImage, image_bytes, is_there, locate, read_image
 from mimic.reports.exports.options import Images
 from mimic.storage import Location, Remote, said_of
 
@@ -20,8 +20,12 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _A_FOLDER = 1000  # samples of the data set: directories with a million entries are slow everywhere
 
 
-def inside(root: Location, path: str | None) -> tuple[Place | None, str]:
-    """Where a sample's image lies, its file as an absolute path without links; and why there is none."""
+def inside(root: Location, row: dict[str, Any]) -> tuple[Place | None, str]:
+    """Where a sample's image lies, its file as an absolute path without links; and why there is none.
+
+    What was scored could be read. What was not is opened here: whoever trains on an export meets no broken image.
+    """
+    path = row["path"]
     if path is None:
         return None, "has no image"
     try:
@@ -33,6 +37,11 @@ def inside(root: Location, path: str | None) -> tuple[Place | None, str]:
         return None, "path leads out of the data set's root"
     if not is_there(root, path):
         return None, "file is missing"
+    if row["score"] is None:
+        try:
+            read_image(image_bytes(root, path))
+        except UnreadableImage as error:
+            return None, str(error)
     return Place(file, found.offset, found.size), ""
 
 
@@ -82,5 +91,5 @@ def place(image: Place, target: Path, how: Images) -> str:
 
 def place_row(root: Location, row: dict[str, Any], target: Path, how: Images) -> str:
     """`inside` and `place` in one: why the sample's image could not be placed, else nothing."""
-    image, reason = inside(root, row["path"])
+    image, reason = inside(root, row)
     return reason if image is None else place(image, target, how)

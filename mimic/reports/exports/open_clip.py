@@ -29,7 +29,7 @@ def write_open_clip(job: Job, target: Path) -> None:
         writer.writerow(["filepath", "title"])
         for row in job.selection.kept(further=column):
             title = row["label"] if column is None or row["decision"] == "relabel" else row["further"]
-            image, reason = inside(root, row["path"])
+            image, reason = inside(root, row)
             if title is None:
                 reason = f"has no {column or 'label'}"
             if image is not None and image.size is not None:

@@ -41,7 +41,7 @@ def write_webdataset(job: Job, target: Path) -> None:
 def _usable(job: Job, column: str | None) -> Iterator[tuple[dict[str, Any], Place, str]]:
     root = job.selection.published.root
     for row in job.selection.kept(further=column):
-        image, reason = inside(root, row["path"])
+        image, reason = inside(root, row)
         ending = suffix(row["path"])
         if ending is None:
             reason = reason or "file name has no image suffix"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mimic.errors import MimicError
-from mimic.files import make_folder, needing_room, read_json, remove, replacing, temporary_name, write_json
+from mimic.files import finish, make_folder, needing_room, read_json, remove, temporary_name, write_json
 from mimic.filters.rule import Rule
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
@@ -61,10 +63,11 @@ def write_export(
     """
     if form not in FORMATS:
         raise MimicError(f"no export format {form!r}: choose one of {', '.join(FORMATS)}")
+    _put_back(path)
     _refuse_to_overwrite(path, overwrite)
     make_folder(path.parent)
     job = Job(selection, options or Options(), {"made_by": _MADE_BY, "format": form} | selection.facts())
-    digest = _file(job, path) if FORMATS[form].suffix else _folder(job, path)
+    digest = _built(job, path)
     return Export(path, digest, job.facts["counts"], job.failures.count, tuple(job.notes))
 
 
@@ -79,31 +82,47 @@ def rule_bytes(saved: NamedFilter) -> bytes:
     return (json.dumps(asdict(saved), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _file(job: Job, path: Path) -> str:
-    with replacing(path) as temporary:
-        FORMATS[job.facts["format"]].write(job, temporary)
-        digest = _sha256(temporary)
-        _describe(job, path, digest)
-    return digest
-
-
-def _folder(job: Job, path: Path) -> str:
+def _built(job: Job, path: Path) -> str:
+    form = FORMATS[job.facts["format"]]
     with needing_room(path):
-        temporary, replaced = temporary_name(path), temporary_name(path)
-        temporary.mkdir()
+        temporary = temporary_name(path)
         try:
-            FORMATS[job.facts["format"]].write(job, temporary)
-            digest = _tree_sha256(temporary)
-            _describe(job, path, digest)
-            if path.exists():
-                path.rename(replaced)
-            temporary.rename(path)
+            if not form.suffix:
+                temporary.mkdir()
+            form.write(job, temporary)
+            digest = _sha256(temporary) if form.suffix else _tree_sha256(temporary)
+            with _described(job, path, digest):
+                if form.suffix:
+                    finish(temporary, path)
+                else:
+                    _replace_folder(path, temporary)
         finally:
-            if replaced.exists() and not path.exists():
-                replaced.rename(path)  # the new one did not get there: the old one has its name again
             remove(temporary)
-            remove(replaced)
     return digest
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    """Give a folder its name; the one that had it is removed, or has it again if anything goes wrong."""
+    if path.exists():
+        path.rename(_aside(path))
+    try:
+        new.rename(path)
+    finally:
+        _put_back(path)
+
+
+def _put_back(path: Path) -> None:
+    """Undo or end what `_replace_folder` was killed in."""
+    if (before := _aside(path)).exists():
+        if path.exists():
+            remove(before)
+        else:
+            before.rename(path)
+
+
+def _aside(path: Path) -> Path:
+    """Where an export's folder waits while the new one takes its name; no leaving of ours, so nobody clears it away."""
+    return path.with_name(f".{path.name}.replaced")
 
 
 def _refuse_to_overwrite(path: Path, overwrite: bool) -> None:
@@ -124,10 +143,23 @@ def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _describe(job: Job, path: Path, digest: str) -> None:
-    """Written before the export takes its name, so that a folder of ours is always known for one."""
-    more = {"failures": job.failures.facts(), "notes": job.notes, "name": path.name, "sha256": digest}
-    write_json(_beside(path), job.facts | more)
+@contextmanager
+def _described(job: Job, path: Path, digest: str) -> Iterator[None]:
+    """Around the export's taking its name: described before, so that a folder of ours is always known for one.
+
+    If it does not get its name, the description is again what it was.
+    """
+    beside, more = _beside(path), {"failures": job.failures.facts(), "notes": job.notes, "name": path.name}
+    before = beside.read_bytes() if beside.exists() else None
+    write_json(beside, job.facts | more | {"sha256": digest})
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            beside.unlink()
+        else:
+            beside.write_bytes(before)
+        raise
 
 
 def _tree_sha256(folder: Path) -> str:

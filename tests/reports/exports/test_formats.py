@@ -171,3 +171,22 @@ def test_cleanlab_prunes_what_we_drop(pile, tmp_path):
     codes = np.array([CLASSES.index(label or "cat") for label in pile.labels])
     fitted = CleanLearning(DummyClassifier()).fit(np.zeros((N, 1)), codes, label_issues=frame[["is_label_issue"]])
     assert int(fitted.label_issues_mask.sum()) == len(issues)
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "hf", "fiftyone", "webdataset", "open_clip"])
+def test_an_image_that_nobody_could_score_or_read_does_not_leave(pile, tmp_path, form):
+    (broken,) = pile.root.glob("plain/30 *")
+    whole, before = broken.read_bytes(), write_export(pile.rule, tmp_path / "before", form)
+    broken.write_bytes(whole[:20])
+    try:
+        export = write_export(pile.rule, tmp_path / "after", form)
+    finally:
+        broken.write_bytes(whole)
+    assert export.failures == before.failures + 1
+    (reason,) = (each["reason"] for each in beside(export)["failures"]["examples"] if each["id"] == "id 30")
+    assert reason.startswith(("broken image", "not an image"))
+    files = [path for path in export.path.rglob("*") if path.is_file()] if export.path.is_dir() else [export.path]
+    assert not any("000000030" in path.name or b"000000030" in path.read_bytes() for path in files)
+    if form == "imagefolder":
+        for split in ("train", "te st"):
+            assert all(image.size for image, _ in ImageFolder(export.path / split, allow_empty=True))

@@ -85,7 +85,7 @@ def test_a_folder_of_somebody_else_is_never_replaced(pile, tmp_path):
 def test_a_folder_keeps_its_name_where_the_new_one_cannot_take_it(pile, tmp_path, monkeypatch):
     path = tmp_path / "out"
     write_export(pile.rule, path, "hf")
-    before, rename, refused = contents(path), Path.rename, []
+    before, rename, refused = contents(tmp_path), Path.rename, []
 
     def fails_once(self, target):
         if Path(target) == path and not refused:
@@ -96,7 +96,40 @@ def test_a_folder_keeps_its_name_where_the_new_one_cannot_take_it(pile, tmp_path
     monkeypatch.setattr(Path, "rename", fails_once)
     with pytest.raises(OSError, match="may not be renamed"):
         write_export(pile.decided, path, "hf", overwrite=True)
+    assert contents(tmp_path) == before  # with its description
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mimic.filters.signal_rules import ThresholdRule
+from mimic.reports.exports import Selection, write_export
+from mimic.workspace.layout import Workspace
+from mimic.workspace.queries.dense import Dense
+place, path = Workspace(Path(sys.argv[1])), Path(sys.argv[2])
+rename = Path.rename
+def killed(self, target):
+    if Path(target) == path:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = killed
+rule = ThresholdRule(run="r", signal="mimic", threshold=0.5)
+write_export(Selection(Dense(place, place.dataset("d")), rule), path, "hf", overwrite=True)
+"""
+
+
+def test_a_folder_is_not_lost_where_its_replacing_is_killed(pile, tmp_path):
+    path = tmp_path / "out"
+    write_export(pile.rule, path, "hf")
+    before = contents(path)
+    command = [sys.executable, "-c", KILLED, pile.rule.table.workspace.path, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -9, done.stderr
+    assert not path.exists()
+    with pytest.raises(MimicError, match="there already"):  # whatever is asked for next puts it back
+        write_export(pile.rule, path, "hf")
     assert contents(path) == before
+    write_export(pile.decided, path, "hf", overwrite=True)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.json"]
 
 
