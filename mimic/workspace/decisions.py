@@ -188,6 +188,12 @@ class Decisions:
             schema=DECIDED,
         )
 
+    def version(self) -> tuple[int, int]:
+        """The latest event's number, and how many there are: with every event both or one of them grows."""
+        # both, for of two that are written at once on a server the later may be seen first
+        row = self._database.rows(sa.select(sa.func.max(_EVENTS.c.event).label("last"), sa.func.count().label("n")))[0]
+        return int(row["last"] or 0), int(row["n"])
+
     def skipped(self, source: str) -> set[int]:
         """Samples that somebody skipped, coming from this source, and that nobody decided coming from it."""
         query = _standing(self._content).where(_EVENTS.c.action == "skip", _EVENTS.c.source == source)
@@ -325,6 +331,11 @@ def standing(workspace: Workspace, dataset: Dataset, samples: Sequence[int]) -> 
 def overruling(workspace: Workspace, dataset: Dataset) -> pa.Table:
     """Every decision that holds, as `Decisions.decided` gives them. Looking makes no database either."""
     return Decisions(workspace, dataset).decided() if exists(workspace.path) else DECIDED.empty_table()
+
+
+def looked_at(workspace: Workspace, dataset: Dataset) -> tuple[int, int]:
+    """`Decisions.version`, which tells whether `overruling` says anything new. Looking makes no database either."""
+    return Decisions(workspace, dataset).version() if exists(workspace.path) else (0, 0)
 
 
 def _over(now: float) -> sa.ColumnElement[bool]:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,8 @@ from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.reports import text
 from mimic.reports.palette import Palette, palette
-from mimic.workspace.decisions import overruling
+from mimic.workspace.database import URL_VARIABLE
+from mimic.workspace.decisions import looked_at, overruling
 from mimic.workspace.filters import NamedFilter, list_filters
 from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
@@ -158,7 +160,16 @@ def commands(workspace: Workspace) -> None:
 
 def decided(chosen: Chosen) -> pd.DataFrame:
     """Where the samples that people decided about lie on the signal: a layer for its bars."""
-    return decided_scores(chosen.published, chosen.signal, overruling(chosen.workspace, chosen.dataset))
+    version = looked_at(chosen.workspace, chosen.dataset)
+    return _decided(chosen.published, chosen.signal, chosen.workspace, os.environ.get(URL_VARIABLE), version)
+
+
+@lru_cache(maxsize=32)
+def _decided(
+    published: Published, signal: str, workspace: Workspace, server: str | None, version: tuple[int, int]
+) -> pd.DataFrame:
+    """What the database, on that server or in the workspace, says at that version."""
+    return decided_scores(published, signal, overruling(workspace, workspace.dataset(published.dataset)))
 
 
 def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:

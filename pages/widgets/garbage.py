@@ -7,6 +7,7 @@ third of a step's processor time.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -24,3 +25,6 @@ def spare_imports() -> None:
         _seen = len(sys.modules)
         gc.collect()
         gc.freeze()
+
+
+atexit.register(gc.unfreeze)  # or DuckDB's bindings would call all of it leaked, at length, as the server ends

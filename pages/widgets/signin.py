@@ -24,6 +24,8 @@ import streamlit as st
 from mimic.errors import MimicError, MissingExtra
 from mimic.reports import text
 
+_read: set[bool] = set()  # whether there ever was a file of secrets
+
 
 def required() -> bool:
     """Whether people have to sign in.
@@ -31,9 +33,13 @@ def required() -> bool:
     Raises:
         MimicError: there is a file of secrets that cannot be read: what it may say of sign-in is not passed over.
     """
-    if st.secrets.load_if_toml_exists():
-        return "auth" in st.secrets
     there = [path for path in st.config.get_option("secrets.files") if Path(path).exists()]
+    # looking for files that are not there takes Streamlit 4 ms, several times a step; what it has read once stands
+    if not there and not _read:
+        return False
+    if st.secrets.load_if_toml_exists():
+        _read.add(True)
+        return "auth" in st.secrets
     if there:
         raise MimicError(f"{there[0]} cannot be read as TOML, so nobody is let in: mend it, or take it away")
     return False

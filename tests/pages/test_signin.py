@@ -58,3 +58,10 @@ def test_who_is_let_in(secrets: Callable[[str], None], allowed: str, claims: dic
     secrets(f"[auth]\n[mimic]\naddresses = {allowed}\n")
     assert signin.required()
     assert (signin._listed(claims) is not None) == let_in
+
+
+def test_secrets_that_were_read_once_go_on_counting_without_their_file(secrets: Callable[[str], None]) -> None:
+    secrets('[auth]\n[mimic]\naddresses = ["ada@example.org"]\n')
+    assert signin.required()
+    st.config.set_option("secrets.files", ["gone.toml"])
+    assert signin.required()

@@ -132,3 +132,17 @@ def test_an_audit_speaks_at_any_line(copy, open_page, monkeypatch):
     assert expected.sentence in words(app).replace("\\", "")
     app.selectbox(key="state: signal").set_value("margin").run()
     assert "At this line" not in words(app)
+
+
+def test_decisions_show_above_the_bars_as_soon_as_they_are_made(copy, open_page, monkeypatch):
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    decisions = Decisions(copy, copy.dataset("synthetic-1500"))
+    app = open_page(copy, "threshold", run="synthetic-1500")
+    assert "people decided about" not in words(app)
+    for count in (1, 2):
+        decisions.record("ann", "drop", Subject(count, "x", None))
+        app.run()
+        assert f"are {count} samples that people decided about" in words(app)
+    decisions.undo("ann")
+    app.run()
+    assert "are 1 samples that people decided about" in words(app)

@@ -20,7 +20,7 @@ from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.workspace.database import URL_VARIABLE
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.decisions import Decision, Decisions, Subject, overruling, standing
+from mimic.workspace.decisions import Decision, Decisions, Subject, looked_at, overruling, standing
 from mimic.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,6 +117,17 @@ def test_the_same_press_twice_is_one_event(opened):
     first = opened().record("ann", "drop", subject(1), key="press 1")
     assert opened().record("ann", "drop", subject(1), key="press 1") == first
     assert len(opened().history()) == 1
+
+
+def test_every_event_is_another_version(opened, tmp_path):
+    decisions = opened()
+    seen = [decisions.version()]
+    decisions.record("ann", "keep", subject(1))
+    seen.append(decisions.version())
+    decisions.undo("ann")
+    seen.append(decisions.version())
+    assert len(set(seen)) == 3
+    assert looked_at(Workspace(tmp_path), Workspace(tmp_path).dataset("d")) == seen[-1]
 
 
 def test_other_contents_are_other_samples(opened, tmp_path):
