@@ -136,7 +136,7 @@ with left:
                     disabled=name is None,
                     on_click=frame.on_change(lambda act=act: act(read_rule(saved[name].rule))),
                 )
-    ready = {"What mimic filter tries": ruling.default_rule(table, run), **ruling.ready_made(table)}
+    ready = {"The rule that suits this run": ruling.default_rule(table, run), **ruling.ready_made(table)}
     with st.container(horizontal=True, gap="small"):
         for words, made in ready.items():
             st.button(

@@ -20,7 +20,7 @@ chosen = frame.choose("evaluate", "Evaluate")
 workspace, dataset, published, colours = chosen.workspace, chosen.dataset, chosen.published, frame.colours()
 where = workspace.option
 JUDGES = {COLUMN: "the truth column", REVIEWS: "reviews"}
-form = st.segmented_control("Save pictures as", ["png", "svg"], default="png", key="form", width="content") or "png"
+form = st.session_state.get("form") or "png"  # chosen at the page's foot
 
 
 def draw(figure: object, name: str, alt: str) -> None:
@@ -37,7 +37,7 @@ def download(table: pd.DataFrame, name: str) -> None:
     )
 
 
-evaluated.advice_box(chosen)
+evaluated.advice_box(chosen, "Evaluate")
 
 # --- does it find the wrong labels? ---------------------------------------------------------------------------------
 noun = NOUN[chosen.published.task]
@@ -160,6 +160,7 @@ else:
 if evaluated.can_retrain(chosen) and not evaluated.retraining_going(chosen):
     if st.button("Retrain", icon=":material/play_arrow:", help="Every signal at five budgets, with five seeds"):
         evaluated.begin_retraining(chosen)
+    st.caption("The same in a terminal, where more can be asked for (`mimic evaluate retrain --help`):")
     st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
@@ -202,6 +203,13 @@ with chart.container(border=True):
     if len(parts) > evaluate_figures.MOST_PARTS:
         st.caption(f"The worst {evaluate_figures.MOST_PARTS} of {text.count(len(parts))}; the download has all.")
     download(parts, "quality")
+
+# --- take it along --------------------------------------------------------------------------------------------------
+st.subheader("Take it along", anchor=False)
+st.segmented_control(
+    "The camera above a figure saves it as", ["png", "svg"], default="png", key="form", width="content"
+)
+st.caption("All of this as one file that needs no server:")
 st.code(f"mimic report {chosen.run.id} --out report.html{where}", language=None)
 state.leave(
     "evaluate",

@@ -191,7 +191,8 @@ with left.container(border=True, height="stretch"):
         st.markdown("**Reference check**", width="content")
         if check:
             colour, icon = VERDICTS.get(check["verdict"], ("gray", "help"))
-            st.badge(check["verdict"], icon=f":material/{icon}:", color=colour)
+            by = f"{check['verdict']}, by {text.count(check['samples'])} samples"
+            st.badge(by, icon=f":material/{icon}:", color=colour)
     if check:
         st.markdown(text.markdown(check["sentence"], 600))
         shares = [
@@ -258,7 +259,6 @@ with right.container(border=True, height="stretch"):
             )
 
 st.subheader("Signals", anchor=False)
-meanings = run.facts.get("meanings", {})
 st.dataframe(
     pd.DataFrame(
         {
@@ -273,8 +273,6 @@ st.dataframe(
             "Highest": summary["high"],
             "Above 0": 100 * summary["positive"],
             **({"AUROC": summary["signal"].map(ranking.set_index("signal")["auroc"])} if ranked else {}),
-            # runs of older versions do not say
-            **({"Meaning": [meanings.get(name, "") for name in summary["signal"]]} if meanings else {}),
         }
     ),
     hide_index=True,
@@ -285,10 +283,16 @@ st.dataframe(
         },
         "AUROC": st.column_config.NumberColumn("AUROC", format="%.3f", help=f"Of finding wrong {noun}s; 0.5 is chance"),
         "Above 0": st.column_config.NumberColumn("Above 0", format="%.1f%%"),
-        "Meaning": st.column_config.TextColumn("Meaning", width="large"),
     },
     alt="Summary of every signal",
 )
+if meanings := run.facts.get("meanings"):  # runs of older versions do not say
+    with st.expander("What the signals mean", icon=":material/menu_book:"):
+        said = [
+            f"- **{text.markdown(name)}** {text.markdown(meanings.get(name, '–'), 400)}" for name in summary["signal"]
+        ]
+        st.markdown("\n".join(said))
+        st.caption("Of every signal, higher counts as better: filters drop the lowest scores.")
 
 if published.not_scored:
     st.subheader("Not scored", anchor=False)
@@ -316,6 +320,8 @@ st.dataframe(
         ]
     ),
     hide_index=True,
+    placeholder="–",
+    column_config={name: st.column_config.NumberColumn(name, format="localized") for name in ("Samples", "Not scored")},
     alt="Runs of this workspace, the newest first",
 )
 ended()

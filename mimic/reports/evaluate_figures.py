@@ -121,7 +121,7 @@ def shares(table: pd.DataFrame, colours: Palette, axis: str = "share that is rig
                 x=100 * shown["true"], y=places, mode="markers", name="truth", marker=marker, hovertemplate=hover
             )
         )
-    style_axes(figure, colours, axis, "", 110 + 26 * len(shown))
+    style_axes(figure, colours, axis, "", 154 + 26 * len(shown))  # lower, and Plotly leaves the title no room
     names = [text.figure_label(str(name), 26) for name in shown["part"]]
     figure.update_yaxes(tickvals=places, ticktext=names, showgrid=False, range=[-0.7, len(shown) - 0.3])
     figure.update_xaxes(range=[min(100 * float(shown["low"].min()) - 2, 98) if len(shown) else 0, 100.6])

@@ -60,7 +60,12 @@ def course(
     line = {"color": colours.reference, "width": 2}
     figure = go.Figure(_line(mine, factor * mine[measure], epoch_steps, title, line))
     if exhausted is not None:
-        figure.add_vline(x=(exhausted + 1) / epoch_steps, line={"color": colours.dropped, "width": 1.5, "dash": "dash"})
+        figure.add_vline(
+            x=(exhausted + 1) / epoch_steps,
+            line={"color": colours.dropped, "width": 1.5, "dash": "dash"},
+            annotation={"text": "caught up", "font": {"color": colours.muted, "size": 12}, "bgcolor": colours.ground},
+            annotation_position="top left",
+        )
     style_axes(figure, colours, "epochs", title, 240)
     figure.update_yaxes(rangemode="tozero")
     return figure

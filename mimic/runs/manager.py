@@ -6,6 +6,7 @@ is remembered but what lies on the disk: a part for every finished shard, and ru
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
 from mimic.runs.versions import versions
 from mimic.runs.worker import LabelWorker
-from mimic.scores import PAIR_SIGNALS
+from mimic.scores import PAIR_SIGNALS, SIGNALS
 from mimic.workspace.events import note
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
@@ -42,6 +43,8 @@ _LEAST_SHARD = 256
 _MOST_SHARDS = 1000
 _MOST_SHARD = 1 << 16  # samples, however many shards that makes
 _ATTEMPTS = 3  # at a shard whose part does not read back
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,11 +177,13 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     size = shard_size(count, least) if pairs else -(-least // config.batch_size) * config.batch_size
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
+    meanings = PAIR_SIGNALS if pairs else SIGNALS
     return {
         **first_facts(prepared.dataset.workspace, prepared.id, prepared.dataset.name, "score"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": prepared.signals,
+        "meanings": {name: meanings[name] for name in prepared.signals if name in meanings},
         "samples": count,
         "shards": {"count": -(-count // size), "size": size},
         "model": {
@@ -216,7 +221,6 @@ def _pair_facts(prepared: Prepared) -> dict[str, Any]:
     config, images = prepared.config, prepared.images
     facts: dict[str, Any] = {
         "draws": {"count": config.draws, "seed": config.draw_seed},
-        "meanings": {name: PAIR_SIGNALS[name] for name in prepared.signals if name in PAIR_SIGNALS},
     }
     if isinstance(images, Vectors):
         facts["features"] = {"name": images.features.name, "sha256": images.features.sha256}
@@ -236,5 +240,8 @@ def _sentence(error: Exception, run: Run) -> str | None:
         return f"no memory left on the device at {run.facts['batch_size']} samples a batch: use a smaller --batch-size"
     if isinstance(error, OSError):
         why = os.strerror(error.errno) if error.errno else str(error)
-        return f"cannot write to {run.folder} ({why}): make room or permit it, then run the same command"
+        file = error.filename if isinstance(error.filename, str) else None
+        if error.errno in _FULL or (file is not None and Path(file).is_relative_to(run.folder)):
+            return f"cannot write to {run.folder} ({why}): make room or permit it, then run the same command"
+        return f"{file or 'a file'} cannot be read ({why}): bring it back or permit it, then run the same command"
     return None

@@ -19,6 +19,7 @@ from mimic.runs import launch
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.threshold import line_keeping
 from mimic.workspace.retrains import Retrain, retrains, untouched
 from pages.widgets import frame
 
@@ -78,21 +79,37 @@ def advice(chosen: frame.Chosen) -> Advice:
     return _advice(workspace.path, chosen.published, verdicts(workspace, dataset), fitted)
 
 
-def advice_box(chosen: frame.Chosen) -> None:
-    """The advice as a paragraph, and which page shows the numbers."""
+def advice_box(chosen: frame.Chosen, here: str) -> None:
+    """The advice as a paragraph, the way to try it, and those to the other pages that show its numbers.
+
+    Args:
+        here: the title of this page.
+    """
     given = advice(chosen)
     with st.container(border=True):
         st.markdown("**Advice**")
         st.markdown(text.markdown(given.paragraph, 2000))
-        pages = dict.fromkeys(sentence.source for sentence in given.sentences)
-        st.caption(f"The numbers are on: {', '.join(pages)}.")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if given.signal in chosen.published.signals:
+                scored = line_keeping(chosen.published, given.signal, 0).scored
+                st.page_link(
+                    "pages/threshold.py",
+                    label=f"Try it: keep {given.keep:.0%} by {text.markdown(given.signal)}",
+                    icon=":material/play_arrow:",
+                    query_params=chosen.address | {"signal": given.signal, "keep": str(round(given.keep * scored))},
+                )
+            elsewhere = dict.fromkeys(sentence.source for sentence in given.sentences if sentence.source != here)
+            if elsewhere:
+                st.caption("Its numbers in full:", width="content")
+            for title in elsewhere:
+                st.page_link(f"pages/{frame.PAGES[title]}.py", label=title, query_params=chosen.address)
 
 
 def advice_soon(chosen: frame.Chosen) -> None:
-    """`advice_box` once it is worked out; the page need not wait for it."""
+    """The Overview's `advice_box` once it is worked out; the page need not wait for it."""
     done = f"advised {chosen.run.id} {verdicts(chosen.workspace, chosen.dataset)}"
     if st.session_state.get(done):
-        advice_box(chosen)
+        advice_box(chosen, "Overview")
         return
 
     drawn: list[bool] = []

@@ -126,7 +126,11 @@ def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
         pickers[1].selectbox("Run", runs, key=wanted, format_func=called.get, help=help)
     run = workspace.run(st.session_state[wanted])
     wanted = state.one_of("signal", run.signals, run.main)
-    signal = st.session_state[wanted] if by_filter else pickers[2].selectbox("Signal", run.signals, key=wanted)
+    signal = str(st.session_state[wanted])
+    if not by_filter:
+        meaning = run.facts.get("meanings", {}).get(signal)  # runs of older versions do not say
+        help = text.markdown(f"{meaning}. Higher counts as better.", 400) if meaning else None
+        signal = pickers[2].selectbox("Signal", run.signals, key=wanted, help=help)
     chosen = Chosen(workspace, dataset, run, Published.of(run, dataset), signal)
     with top:
         menu(page, chosen.address)

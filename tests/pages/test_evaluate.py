@@ -137,7 +137,7 @@ def test_without_truth_the_ways_to_it_and_everything_else_are_shown(tmp_path, op
         decisions.record("ann", "drop" if sample % 2 else "keep", Subject(sample, f"s{sample}", None))
     app = open_page(workspace, "evaluate", dataset="plain")
     assert not app.error
-    assert [box.value for box in app.subheader][-2:] == ["Does a model get better by it?", "How good is the data?"]
+    assert [box.value for box in app.subheader][-3:-1] == ["Does a model get better by it?", "How good is the data?"]
     assert "Labels that are right" in metrics(app)
     said = words(app).replace("\\", "")
     assert "No split is left to test a model on that no score has seen" in said

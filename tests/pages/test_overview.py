@@ -3,10 +3,17 @@
 # ruff: noqa: F811 (fixtures are imported by name)
 
 from benchmarks import synthetic
+from mimic.evaluation.advice import advise
+from mimic.evaluation.evidence import evidence_of
+from mimic.evaluation.verdicts import record
 from mimic.runs.manager import score
+from mimic.workspace.audits import begin_audit
+from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import save_filter
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
+from mimic.workspace.queries.connection import Published
+from pages.widgets.evaluated import verdicts
 from tests.pages.conftest import CLASSES, SHARD, metrics, words
 from tests.runs.conftest import digits, workspace  # noqa: F401
 
@@ -100,3 +107,29 @@ def test_a_run_is_deleted_after_asking(copy, open_page):
     assert len(copy.runs()) == 2
     app.button(key="delete for good").click().run()
     assert [run.id for run in copy.runs()] == ["synthetic-1500"]
+
+
+def test_the_advice_leads_to_the_line_that_it_names(copy, open_page):
+    dataset, run = copy.dataset("synthetic-1500"), copy.run("synthetic-1500")
+    shown = Published.of(run, dataset)
+    audit = begin_audit(copy, "strict", shown, "mimic", 0.0, (60, 60))
+    said = {sample: "bad" if place % 3 else "good" for place, sample in enumerate(audit.samples)}
+    record(Decisions(copy, dataset), shown, audit, said, "ann")
+    given = advise(evidence_of(copy, run, shown))
+    assert given.keep < 1
+    app = open_page(copy, "overview", run=run.id)
+    app.session_state[f"advised {run.id} {verdicts(copy, dataset)}"] = True  # AppTest has no timer
+    links = {link.proto.label: link.proto.query_string for link in app.run().get("page_link")}
+    (label,) = [label for label in links if label.startswith("Try it")]
+    assert given.signal in label
+    keep = round(given.keep * run.counts["scored"])
+    assert f"signal={given.signal}" in links[label]
+    assert f"keep={keep}" in links[label]
+
+
+def test_what_the_signals_mean_is_said_in_full(workspace, digits, open_page):
+    run = score(workspace, digits.config())
+    said = words(open_page(workspace, "overview", run=run.id)).replace("\\", "").replace("\u2060", "")
+    for name, meaning in run.facts["meanings"].items():
+        assert name in said
+        assert meaning in said
