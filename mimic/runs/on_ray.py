@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mimic.data import Shard
 from mimic.errors import MimicError, MissingExtra
@@ -34,6 +34,8 @@ DEATHS, LOSSES = 3, 10
 # So many actors may end one after the other, with no shard done in between: then it is not the shards.
 IN_A_ROW = 6
 
+_ANSWER = 5.0  # seconds that a cluster is given to take the call, and to answer it
+_NO_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # a frame of HTTP/2: no content, kind 4
 _PATIENCE = 60.0  # seconds without any actor before it is said that there is no room for one
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Size:
     """What is asked of a cluster.
 
     Attributes:
-        actors: how many at most; None: as many as have room when the work begins.
+        actors: how many at most; None: as many as find room when the work begins, beside whatever else is there.
         cpus: of each; as many threads decode.
         gpus: of each; 0: it computes on its CPUs, in one thread.
     """
@@ -115,10 +117,28 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 
 def _look_for(address: str | None) -> None:
-    """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
-    host, separator, port = (address or "").rpartition(":")
-    if separator and port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()
+    """Raises OSError or ValueError where no cluster answers: Ray would try for minutes, and print each time it did."""
+    from ray._private.services import canonicalize_bootstrap_address  # what "auto" stands for is known nowhere else
+
+    found = canonicalize_bootstrap_address(address) if address else None
+    if found is None:
+        return
+    host, _, port = found.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
+            return
+        # Ray speaks gRPC: over HTTP/2, where either side begins with its settings.
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _NO_SETTINGS)
+        said = connection.recv(len(_NO_SETTINGS), socket.MSG_WAITALL)
+        if said[3:4] != _NO_SETTINGS[3:4]:
+            raise OSError(f"what answers at {found} is no Ray")
+
+
+class _Gone(NamedTuple):
+    """Why an actor gives nothing any more; `away`: it cannot be reached, as when its node has just been taken."""
+
+    why: str
+    away: bool
 
 
 class _Pool:
@@ -127,15 +147,16 @@ class _Pool:
     def __init__(self, ray: Any, worker: Worker, todo: list[Shard], size: Size, local: bool) -> None:
         self._ray, self._worker, self._size = ray, worker, size
         self._left = len(todo)
-        self._wanted = min(_actors(ray.cluster_resources(), size, local), len(todo))
+        free = ray.cluster_resources() if local else ray.available_resources()  # a cluster may be others' as well
+        self._wanted = min(_actors(free, size, local), len(todo))
         self._tasks = worker.read(todo)
         self._again: deque[Task] = deque()
-        self._starting: dict[Any, Any] = {}  # reference → actor
+        self._starting: dict[Any, tuple[Any, set[str]]] = {}  # reference → actor, the nodes that there were
         self._idle: deque[tuple[Any, str]] = deque()  # actor, its node
         self._busy: dict[Any, tuple[Any, str, Task]] = {}  # reference → actor, its node, what it scores
         self._ended: Counter[int] = Counter()  # shard → actors that it ended
         self._lost: Counter[int] = Counter()  # shard → actors that went with their nodes
-        self._failed_starts = self._in_a_row = 0
+        self._failed_starts = self._lost_starts = self._in_a_row = 0
         self._given_up: list[Task] = []
         worker.beside = self._wanted
         self._packed = ray.put(packed(worker))
@@ -163,7 +184,7 @@ class _Pool:
 
     def close(self) -> None:
         """End every actor."""
-        for actor in [*self._starting.values(), *(a for a, _ in self._idle), *(a for a, _, _ in self._busy.values())]:
+        for actor, *_ in (*self._starting.values(), *self._idle, *self._busy.values()):
             self._ray.kill(actor)
 
     def _start(self) -> None:
@@ -172,18 +193,23 @@ class _Pool:
         here = len(self._starting) + len(self._idle) + len(self._busy)
         for _ in range(min(self._wanted, self._left) - here):
             actor = remote.remote()
-            self._starting[actor.prepare.remote(self._packed, versions(), size.gpus > 0)] = actor
+            self._starting[actor.prepare.remote(self._packed, versions(), size.gpus > 0)] = actor, self._nodes()
 
     def _started(self, reference: Any) -> None:
-        actor = self._starting.pop(reference)
-        node, why = self._got(reference)
-        if why is None:
+        actor, nodes = self._starting.pop(reference)
+        node, gone = self._got(reference)
+        if gone is None:
             self._idle.append((actor, node[0]))
             return
-        self._failed_starts += 1
-        if self._failed_starts >= DEATHS:
+        self._ray.kill(actor)  # where it was only out of reach
+        if gone.away or nodes - self._nodes():  # most likely it was on the node that has left since
+            self._lost_starts += 1
+        else:
+            self._failed_starts += 1
+        ended = self._failed_starts + self._lost_starts
+        if self._failed_starts >= DEATHS or self._lost_starts >= LOSSES:
             raise MimicError(
-                f"{DEATHS} actors ended before they could score anything ({why}): "
+                f"{ended} actors ended before they could score anything ({gone.why}): "
                 "most likely a lack of memory; the nodes' logs in Ray's folder say more"
             )
 
@@ -197,20 +223,20 @@ class _Pool:
 
     def _finished(self, reference: Any) -> Iterator[Step]:
         actor, node, task = self._busy.pop(reference)
-        found, why = self._got(reference)
-        if why is not None:
+        found, gone = self._got(reference)
+        if gone is not None:
             self._ray.kill(actor)  # where it was only out of reach
-            self._blame(task, node)
+            self._blame(task, not gone.away and node in self._nodes())
             return
         self._idle.append((actor, node))
         part, unreadable = found
         self._worker.write(part)
         self._left -= 1
-        self._failed_starts = self._in_a_row = 0
+        self._failed_starts = self._lost_starts = self._in_a_row = 0
         yield Step(len(task.shard), unreadable)
 
-    def _got(self, reference: Any) -> tuple[Any, str | None]:
-        """What an actor gave; or why it is gone. An error of its work is raised."""
+    def _got(self, reference: Any) -> tuple[Any, _Gone | None]:
+        """What an actor gave; or that it is gone. An error of its work is raised."""
         errors = self._ray.exceptions
         gone = (errors.ActorDiedError, errors.ActorUnavailableError, errors.ObjectLostError, errors.OutOfMemoryError)
         try:
@@ -218,12 +244,11 @@ class _Pool:
         except errors.RayTaskError as error:
             raise error.cause from None
         except (*gone, errors.NodeDiedError, errors.WorkerCrashedError) as error:
-            return None, (str(error).splitlines() or [type(error).__name__])[0][:200]
+            why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            return None, _Gone(why, isinstance(error, errors.ActorUnavailableError))
 
-    def _blame(self, task: Task, node: str) -> None:
-        """Try the shard again, unless it has ended too many actors already."""
-        alive = {each["NodeID"] for each in self._ray.nodes() if each["Alive"]}
-        here = node in alive
+    def _blame(self, task: Task, here: bool) -> None:
+        """Try the shard again, unless it has ended too many actors already; `here`: their nodes are still there."""
         (self._ended if here else self._lost)[task.shard.index] += 1
         self._in_a_row += here
         if self._ended[task.shard.index] >= DEATHS or self._lost[task.shard.index] >= LOSSES:
@@ -237,6 +262,9 @@ class _Pool:
                 "a lack of memory; what was scored is kept, and the same command goes on from there, with fewer "
                 "--actors or a smaller --batch-size"
             )
+
+    def _nodes(self) -> set[str]:
+        return {each["NodeID"] for each in self._ray.nodes() if each["Alive"]}
 
     def _sentence(self) -> str:
         first = self._given_up[0]
@@ -258,7 +286,7 @@ class _Pool:
 
 
 def _actors(have: dict[str, float], size: Size, local: bool) -> int:
-    """How many actors to keep.
+    """How many actors to keep, given what is free.
 
     Raises:
         MimicError: not one has room on this machine. A cluster may yet grow.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,11 @@ from mimic.models.calling import evaluating, run
 from mimic.runs.config import ScoreConfig
 from mimic.scores.heads import Frozen, standardised, weighted_heads
 from mimic.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from mimic.runs.prepare import Prepared
 
 B = TypeVar("B")
 
@@ -105,12 +110,12 @@ def fit_features(bench: Bench, fits: list[Fit]) -> list[dict[str, Any]]:
 
 def fit_model(bench: Bench, fits: list[Fit]) -> list[dict[str, Any]]:
     """The user's model from its start, all parameters, AdamW; one fit after another."""
-    from mimic.runs.prepare import Prepared, prepare
+    from mimic.runs.prepare import prepare
 
     rows = []
     for fit in fits:
         torch.manual_seed(fit.seed)
-        prepared: Prepared = prepare(Workspace(bench.workspace), ScoreConfig(**(bench.config or {})))
+        prepared = prepare(Workspace(bench.workspace), ScoreConfig(**(bench.config or {})))
         module = prepared.weights.built.module
         outputs = torch.from_numpy(prepared.classes.labels(bench.labels.astype(np.int32)))
         weights = torch.from_numpy(fit.weights)
@@ -143,7 +148,7 @@ def _pieces(samples: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
         yield samples[first : first + _BATCH]
 
 
-def _images(prepared: Any, samples: NDArray[np.int32]) -> Tensor:
+def _images(prepared: Prepared, samples: NDArray[np.int32]) -> Tensor:
     """(B, …) inputs in the order of the samples, on the run's device."""
     from mimic.workspace.samples import read_inputs
 
@@ -155,7 +160,7 @@ def _images(prepared: Any, samples: NDArray[np.int32]) -> Tensor:
     return torch.stack(inputs).to(prepared.device)
 
 
-def save_bench(folder: Path, bench: Any) -> tuple[Path, dict[str, Any]]:
+def save_bench(folder: Path, bench: DataclassInstance) -> tuple[Path, dict[str, Any]]:
     """A bench's arrays as a file that other processes read; its path, and the bench's other fields."""
     path = folder / "bench.npz"
     held = {f.name: getattr(bench, f.name) for f in fields(bench)}

@@ -1,5 +1,6 @@
 """A run gives the library's scores, whatever kills it and whoever watches it."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ from mimic.models.build import build_model
 from mimic.models.checkpoint import load_checkpoint, load_into
 from mimic.models.direction import Direction
 from mimic.runs.importing import import_dataset
-from mimic.runs.manager import score
+from mimic.runs.manager import saying_why, score
 from mimic.runs.progress import Progress
 from mimic.scores.mimic import mimic_scores
 from mimic.workspace.datasets import relocate
@@ -234,6 +235,20 @@ def test_no_room_to_write_is_a_sentence_and_the_run_goes_on_later(workspace: Wor
     assert [path.name for path in (failed.folder / "parts").iterdir()] == ["00000.parquet"]
     run = score(workspace, digits.config())
     assert (run.state, run.error) == ("published", None)
+
+
+def test_what_cannot_be_read_is_not_blamed_on_writing(workspace: Workspace, digits: Digits) -> None:
+    run = score(workspace, digits.config())
+    refused = PermissionError(errno.EACCES, "Permission denied", "/data/features.npz")
+    for error, words in (
+        (refused, r"^/data/features\.npz cannot be read \(Permission denied\)"),
+        (OSError(errno.EIO, "Input/output error", "/data/a.parquet"), r"^/data/a\.parquet cannot be read"),
+        (OSError("connection reset"), r"^a file cannot be read \(connection reset\)"),
+        (OSError(errno.ENOSPC, "No space left on device"), "^cannot write to .*No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", str(run.folder / "parts/0")), "^cannot write to .*denied"),
+    ):
+        with pytest.raises(MimicError, match=words), saying_why(run):
+            raise error
 
 
 def test_splits_and_limits(digits: Digits, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -17,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mimic.data import Shard
 from mimic.errors import MimicError
 from mimic.runs import local, manager, on_ray
 from mimic.runs.progress import Progress
@@ -107,6 +111,8 @@ def test_two_actors_of_this_machine_give_the_run_of_one_process(workspace: Works
     there, parts = tables(run), forget(run)
     here = manager.score(workspace, config, "cpu", 1)
     assert here.id == run.id
+    assert here.check == run.check
+    assert None not in (run.check["weights_cosine"], run.check["cosine"])
     same(tables(here), there)
     assert forget(here) == parts
 
@@ -346,6 +352,80 @@ def test_what_this_machine_has_no_room_for_is_refused() -> None:
     assert on_ray._actors({"CPU": 16.0, "GPU": 4.0}, on_ray.Size(cpus=3, gpus=0.5), local=False) == 5
 
 
-def test_a_cluster_that_is_not_there_is_a_sentence() -> None:
-    with pytest.raises(MimicError, match=r"no Ray cluster to be had at 127.0.0.1:1"):
-        list(on_ray.execute(lambda: None, [None], address="127.0.0.1:1"))
+@pytest.fixture
+def port_of_another() -> Iterator[int]:
+    """A web server's, as Ray's dashboard is one."""
+    silent = type("Silent", (SimpleHTTPRequestHandler,), {"log_message": lambda *said: None})
+    with ThreadingHTTPServer(("0.0.0.0", 0), silent) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:1", "127.0.0.1:{web}", "127.0.0.1", "auto"])
+def test_a_cluster_that_is_not_there_is_a_sentence(
+    where: str, port_of_another: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = where.format(web=port_of_another)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # what auto leads to: a cluster that has ended
+    began = time.monotonic()
+    with pytest.raises(MimicError, match=rf"no Ray cluster to be had at {address} \("):
+        list(on_ray.execute(lambda: None, [None], address=address))
+    assert time.monotonic() - began < 20  # Ray is imported
+    assert capfd.readouterr().err == ""  # Ray's own library prints to the descriptor
+
+
+@pytest.mark.slow
+def test_by_default_what_is_free_is_taken(cluster) -> None:
+    with on_ray._connected(cluster.address) as ray:
+        taken = ray.remote(num_cpus=1)(type("Other", (), {"here": lambda self: True})).remote()
+        assert ray.get(taken.here.remote(), timeout=60)
+        deadline = time.monotonic() + 30
+        while ray.available_resources().get("CPU", 0) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        worker, shard = SimpleNamespace(read=iter, abroad=lambda: None), Shard(0, 0, 1)
+        assert on_ray._Pool(ray, worker, [shard] * 5, on_ray.Size(), local=False)._wanted == 1
+
+
+class Slow(LabelWorker):
+    """A worker that takes its time to arrive, and says in a folder that it has."""
+
+    arrived: Path
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        (self.arrived / str(os.getpid())).touch()
+        time.sleep(4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_shards")
+def test_a_node_that_leaves_while_actors_begin_is_not_blamed_on_them(
+    cluster, workspace: Workspace, digits: Digits, execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "DEATHS", 1)  # the first one that fails by itself would end the run
+    (tmp_path / "arrived").mkdir()
+
+    def made(make_worker):
+        worker = Slow(*make_worker.args)
+        worker.arrived = tmp_path / "arrived"
+        return worker
+
+    def leave() -> None:
+        while len(list((tmp_path / "arrived").iterdir())) < 2:
+            time.sleep(0.1)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    try:
+        run = manager.score(
+            workspace, digits.config(batch_size=20), "cpu", 1, lambda make, shards: execute(lambda: made(make), shards)
+        )
+    finally:
+        thread.join()
+        cluster.add_node(num_cpus=1, **NODE)
+    assert (run.state, run.counts["scored"]) == ("published", JUDGED)
