@@ -45,6 +45,8 @@ FORWARD, PREPARED, HALF, HALF_PREPARED = (
 RIVALS_BATCH = 32
 FEW = 2  # samples for what holds or makes hundreds of numbers for each parameter and sample
 FULL, HALF_FULL = "full, fp32", "full, bf16"
+# Scopes asked for together, the first being every parameter; the second alone has a row of its own.
+TOGETHER = {"vit-tiny": ("full", "last:2"), "two-tower": ("full", "image-last")}
 COMPILED, FULL_COMPILED = "forward, compiled", "full, fp32, compiled"
 # method → what must not be exceeded, relative to the plain forward in float32, by case
 REACH: dict[str, Mapping[str, float]] = {
@@ -102,10 +104,10 @@ def forward_compiled(case: Case) -> Callable[[], None]:
     return call
 
 
-def ours(case: Case, scope: str, method: Method = "auto", compiled: bool = False) -> Callable[[], Tensor]:
-    """A scope's scores by the method that the library would take."""
-    direction = Direction.between(case.start, case.reference, scope)
-    differentiate = Differentiator(case.start, [direction], case.function, method, compiled=compiled)
+def ours(case: Case, *scopes: str, method: Method = "auto", compiled: bool = False) -> Callable[[], Tensor]:
+    """The first scope's scores by the method that the library would take, the others' beside them."""
+    directions = [Direction.between(case.start, case.reference, scope) for scope in scopes]
+    differentiate = Differentiator(case.start, directions, case.function, method, compiled=compiled)
     return lambda: -differentiate(case.inputs, case.labels, outputs=False).slopes[0]
 
 
@@ -135,7 +137,7 @@ def entries(case: Case, compiled: bool = False) -> dict[str, Entry]:
         HALF_PREPARED: Entry(prepared(half), half=True),
         FULL: Entry(ours(case, "full")),
         HALF_FULL: Entry(ours(half, "full"), half=True),
-        "difference, fp32": Entry(ours(case, "full", "difference")),
+        "difference, fp32": Entry(ours(case, "full", method="difference")),
         "torch.func.jvp": Entry(torch_jvp(case)),
     }
     if case.labels is not None:
@@ -144,6 +146,8 @@ def entries(case: Case, compiled: bool = False) -> dict[str, Entry]:
         found["image-last"] = Entry(ours(case, "image-last"))
     if case.blocks:
         found["last:2"] = Entry(ours(case, "last:2"))
+    if scopes := TOGETHER.get(case.name):
+        found[" and ".join(scopes) + ", together"] = Entry(ours(case, *scopes))
     if compiled:
         found |= {COMPILED: Entry(forward_compiled(case)), FULL_COMPILED: Entry(ours(case, "full", compiled=True))}
     return found
@@ -177,7 +181,8 @@ def table(case: Case, rows: Mapping[str, Entry], times: Times) -> pd.DataFrame:
             bases = (FORWARD, COMPILED, FORWARD)
         eager, ready, same = (times.ratio(name, base) if base in rows else None for base in bases)
         scores = None if name.startswith("forward") else entry.call()
-        right = agreement(scores.detach(), exact) if scores is not None and "last" not in name else None
+        every = "last" not in name or "together" in name  # else the scores are of fewer parameters
+        right = agreement(scores.detach(), exact) if scores is not None and every else None
         along, others = on_its_branches(entry.call, forward(wide), torch_jvp(wide)) if name == FULL else (None, None)
         own = None if along is None else agreement(entry.call(), along).relative_error
         reach = REACH.get(name, {}).get(case.name)
@@ -301,7 +306,8 @@ Spearman of {RANKS} for half precision. Peak: tensors beyond weights and inputs,
 against float64 with every ReLU on the side that our pass took; *others*: samples for which float64 takes another side
 somewhere, because an input of a ReLU rounds across 0. There the derivative jumps, and every float32 method has an error
 of its own. What people use instead ran on {RIVALS_BATCH} samples at most; {" and ".join(HEAVY)} on {FEW} where a model
-has millions of parameters, against a forward of as many.
+has millions of parameters, against a forward of as many. *Together*: two scopes in one pass, which pays the model's
+own products once; the sum of the two alone is what two runs cost.
 
 {how}
 

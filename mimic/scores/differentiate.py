@@ -158,13 +158,12 @@ class Differentiator:
 
     def push(self, inputs: Inputs, target: Tensor | None = None, outputs: bool = True) -> Pushed:
         """The part of a pass that knows no loss, see `__call__`; the target is for the first batch of a difference."""
-        changes: dict[int, Change] = {}
         here: Outputs | None = None
         features: Tensor | None = None
+        changes: dict[int, Change] = {}
         with evaluating(self.module):
-            for i in self._by("jvp"):
-                if (dual := self._forward_mode(i, inputs)) is not None:
-                    here, changes[i], features = dual
+            if which := self._by("jvp"):
+                here, changes, features = self._forward_mode(which, inputs)
             if here is None and (outputs or self._by("closed")):
                 here, features = self._forward(inputs)
             for i in self._by("closed"):
@@ -180,8 +179,8 @@ class Differentiator:
             MimicError: as for a pass.
         """
         with evaluating(self.module):
-            for i in self._by("jvp"):
-                self._forward_mode(i, inputs)
+            if which := self._by("jvp"):
+                self._forward_mode(which, inputs)
             for i in self._by("closed"):
                 self._head_change(i, self._forward(inputs)[1])
 
@@ -215,20 +214,38 @@ class Differentiator:
         change = F.linear(features, (tensors[f"{self.head}.weight"] / norm).to(features))
         return change if bias is None else change + (bias / norm).to(change)
 
-    def _forward_mode(self, i: int, inputs: Inputs) -> tuple[Outputs, Outputs, Tensor | None] | None:
-        """Outputs, their change, features; None once the model turned out to forbid it and differences may be used."""
-        point, direction = self._line(i)
+    def _forward_mode(
+        self, which: Sequence[int], inputs: Inputs
+    ) -> tuple[Outputs | None, dict[int, Change], Tensor | None]:
+        """Outputs, their change along those directions, features.
+
+        Directions along which the model turns out to forbid it are missing where differences may be used instead.
+        """
+        lines = [self._line(i) for i in which]
+        point = {name: each for here, _ in lines for name, each in here.items()}
         try:
-            outputs, change, features = self._push(inputs, point, direction)
+            outputs, changes, features = self._push(inputs, point, [direction for _, direction in lines])
         except (NotImplementedError, RuntimeError) as error:
+            if len(which) > 1:  # perhaps it does so in layers that only some of them reach
+                return self._one_by_one(which, inputs)
             self._forward(inputs)  # a fault of the model or of its input is raised as such from here
             reason = str(error).partition("\n")[0][:160] or type(error).__name__
             if not self._may_fall_back:
                 raise MimicError(f"the model forbids forward mode ({reason}): use method difference") from error
-            self.methods[i] = "difference"
-            self.reasons[i] = f"central difference, because the model forbids forward mode ({reason})"
-            return None
-        return widened(outputs), _scaled(widened(change), 1 / self.directions[i].norm), _widened(features)
+            self.methods[which[0]] = "difference"
+            self.reasons[which[0]] = f"central difference, because the model forbids forward mode ({reason})"
+            return None, {}, None
+        lengths = [self.directions[i].norm for i in which]
+        scaled = [_scaled(widened(change), 1 / norm) for change, norm in zip(changes, lengths, strict=True)]
+        return widened(outputs), dict(zip(which, scaled, strict=True)), _widened(features)
+
+    def _one_by_one(
+        self, which: Sequence[int], inputs: Inputs
+    ) -> tuple[Outputs | None, dict[int, Change], Tensor | None]:
+        passes = [each for i in which if (each := self._forward_mode([i], inputs))[1]]
+        if not passes:
+            return None, {}, None
+        return passes[0][0], {i: change for _, changes, _ in passes for i, change in changes.items()}, passes[0][2]
 
     def _difference(self, i: int, inputs: Inputs, target: Tensor | None) -> Ends:
         point, direction = self._line(i)

@@ -4,22 +4,22 @@ Torch's own rules take these layers apart into many passes over memory, or there
 here take the fewest matrix products there can be, three for each of the layer's own, and the layer's own kernels for
 the rest: the Jacobians of softmax and of normalisation are symmetric, so their backward kernels also push forward.
 
-A rule takes the layer's arguments, some of them dual tensors, and returns (value, change), the change None where no
-argument changes; or None if it does not cover these arguments, for torch's own rule to be used.
+A rule takes the layer's arguments, some of them with changes (`mimic.scores.duals`), and returns the value, computed
+once, with its change along every direction, None where no argument changes; or None if it does not cover these
+arguments, for torch's own rule to be used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-import torch.autograd.forward_ad as fwad
 import torch.nn.functional as F
 from torch import Tensor
 
-Dual: TypeAlias = tuple[Tensor, Tensor | None]
+from mimic.scores.duals import Changes, Dual, along, moves, parts
 
 # Numbers in the attention matrices held at a time: the half a dozen of them then stay in the cache.
 ATTENTION_PIECE = 2**19
@@ -27,26 +27,23 @@ ATTENTION_PIECE = 2**19
 _onednn_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch._C._has_mkldnn else None
 
 
-def parts(tensor: Tensor | None) -> tuple[Any, Tensor | None]:
-    """Value and change of a tensor, dual or plain; (None, None) of nothing."""
-    return (None, None) if tensor is None else tuple(fwad.unpack_dual(tensor))  # type: ignore[no-untyped-call]
-
-
-def join(dual: Dual) -> Tensor:
-    """The dual tensor of a value and its change."""
-    value, change = dual
-    joined: Tensor = value if change is None else fwad.make_dual(value, change)  # type: ignore[no-untyped-call]
-    return joined
-
-
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Dual | None:
     """W x + b, whose change is W ẋ + V x + ḃ."""
     (x, dx), (w, dw), (b, db) = parts(input), parts(weight), parts(bias)
+    if db and not dx and not dw:
+        return None
+    value = _product(x, w, b)
+    return value, [_linear_change(value, x, w, *each) for each in along(dx, dw, db)]
+
+
+def _linear_change(
+    value: Tensor, x: Tensor, w: Tensor, dx: Tensor | None, dw: Tensor | None, db: Tensor | None
+) -> Tensor | None:
     if dx is None and dw is None:
-        return None if db is not None else (_product(x, w, b), None)
+        return None if db is None else db.expand_as(value)
     of_weight = None if dw is None else _product(x, dw, db)
     of_input = None if dx is None else _product(dx, w, db if dw is None else None)
-    return _product(x, w, b), _sum(of_input, of_weight)
+    return _sum(of_input, of_weight)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -78,15 +75,32 @@ def convolution(
             times as fast, and later layers keep the layout.
     """
     (x, dx), (w, dw), (b, db) = parts(input), parts(weight), parts(bias)
-    if channels_last and x.ndim == 4 and x.device.type == "cpu":
-        last = torch.channels_last
-        x, dx, w, dw = (each if each is None else each.contiguous(memory_format=last) for each in (x, dx, w, dw))
+    last = channels_last and x.ndim == 4 and x.device.type == "cpu"
+    x, w, *moved = (_channels_last(each) if last else each for each in (x, w, *dx, *dw))
+    value = function(x, w, b, *how)
+    changes = along(moved[: len(dx)], moved[len(dx) :], db)
+    return value, [_convolution_change(function, how, value, x, w, *each) for each in changes]
+
+
+def _convolution_change(
+    function: Callable[..., Tensor],
+    how: Sequence[Any],
+    value: Tensor,
+    x: Tensor,
+    w: Tensor,
+    dx: Tensor | None,
+    dw: Tensor | None,
+    db: Tensor | None,
+) -> Tensor | None:
+    if dx is None and dw is None:
+        return None if db is None else db.view(-1, *[1] * (w.ndim - 2)).expand_as(value)
     of_weight = None if dw is None else function(x, dw, db, *how)
     of_input = None if dx is None else function(dx, w, db if dw is None else None, *how)
-    value = function(x, w, b, *how)
-    if of_weight is None and of_input is None and db is not None:
-        return value, db.view(-1, *[1] * (w.ndim - 2)).expand_as(value)
-    return value, _sum(of_input, of_weight)
+    return _sum(of_input, of_weight)
+
+
+def _channels_last(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.contiguous(memory_format=torch.channels_last)
 
 
 def batch_norm(
@@ -95,74 +109,74 @@ def batch_norm(
     """s x + t by running statistics, s = γ / √(σ² + ε) and t = β − s μ, whose change is s ẋ + ṡ x + ṫ."""
     (x, dx), (w, dw), (b, db) = parts(input), parts(weight), parts(bias)
     inverse = torch.rsqrt(variance + eps)
+    scale = inverse if w is None else inverse * w
     shape = (-1, *[1] * (x.ndim - 2))
-    change = None if dx is None else dx * (inverse if w is None else inverse * w).view(shape)
-    if dw is not None:
-        scale = (inverse * dw).view(shape)
-        change = x * scale if change is None else change.addcmul_(x, scale)
-        db = -mean * inverse * dw if db is None else db - mean * inverse * dw
-    if db is not None:
-        shift = db.view(shape)
-        change = shift.expand_as(x) if change is None else change.add_(shift)
-    return F.batch_norm(x, mean, variance, w, b, False, 0.0, eps), change
+
+    def change_along(dx: Tensor | None, dw: Tensor | None, db: Tensor | None) -> Tensor | None:
+        change = None if dx is None else dx * scale.view(shape)
+        if dw is not None:
+            change = _add_product(change, x, (inverse * dw).view(shape))
+            db = -mean * inverse * dw if db is None else db - mean * inverse * dw
+        return change if db is None else _add(change, db.view(shape), x)
+
+    changes = [change_along(*each) for each in along(dx, dw, db)]
+    return F.batch_norm(x, mean, variance, w, b, False, 0.0, eps), changes
 
 
 def layer_norm(
     input: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Dual | None:
     """γ x̂ + β with x̂ = (x − mean) / deviation over the last dimensions, whose change is γ J ẋ + γ̇ x̂ + β̇."""
-    x, dx = parts(input)
-    if dx is None and not moves(weight, bias):
+    if not moves(input, weight, bias):
         return None
+    x, dx = parts(input)
     shape = [shape] if isinstance(shape, int) else list(shape)
     normal, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
-    change: Tensor | None = None
-    if dx is not None:
-        backward = torch.ops.aten.native_layer_norm_backward
-        change = backward(dx, x, shape, mean, rstd, None, None, [True, False, False])[0]
-    return _affine(normal, change, weight, bias, shape)
+
+    def jacobian(change: Tensor) -> Tensor:
+        given = (change, x, shape, mean, rstd, None, None, [True, False, False])
+        pushed: Tensor = torch.ops.aten.native_layer_norm_backward(*given)[0]
+        return pushed
+
+    return _affine(normal, [each if each is None else jacobian(each) for each in dx], weight, bias, shape)
 
 
 def group_norm(
     input: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Dual | None:
     """As `layer_norm`, over groups of channels of one sample."""
-    x, dx = parts(input)
-    if dx is None and not moves(weight, bias):
+    if not moves(input, weight, bias):
         return None
-    batch, channels, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
+    x, dx = parts(input)
+    sizes = (x.shape[0], x.shape[1], prod(x.shape[2:]), groups)
     last = x.ndim == 4 and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     x = x.contiguous(memory_format=layout)
-    normal, mean, rstd = torch.native_group_norm(x, None, None, batch, channels, pixels, groups, eps)
-    change: Tensor | None = None
-    if dx is not None:
-        backward = torch.ops.aten.native_group_norm_backward
-        sizes = (batch, channels, pixels, groups)
-        change = backward(dx.contiguous(memory_format=layout), x, mean, rstd, None, *sizes, [True, False, False])[0]
-    return _affine(normal, change, weight, bias, [-1, *[1] * (x.ndim - 2)])
+    normal, mean, rstd = torch.native_group_norm(x, None, None, *sizes, eps)
+
+    def jacobian(change: Tensor) -> Tensor:
+        given = (change.contiguous(memory_format=layout), x, mean, rstd, None, *sizes, [True, False, False])
+        pushed: Tensor = torch.ops.aten.native_group_norm_backward(*given)[0]
+        return pushed
+
+    changes = [each if each is None else jacobian(each) for each in dx]
+    return _affine(normal, changes, weight, bias, [-1, *[1] * (x.ndim - 2)])
 
 
-def moves(*arguments: Any) -> bool:
-    """Whether any of a call's arguments is a tensor that changes."""
-    return any(parts(each)[1] is not None for each in arguments if isinstance(each, Tensor))
+def _affine(normal: Tensor, changes: Changes, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]) -> Dual:
+    """γ x̂ + β and its changes, for changes of x̂ that may be overwritten; `shape` is γ's and β's against x̂."""
+    (w, dw), (b, db) = parts(weight), parts(bias)
+    w, b = (each if each is None else each.view(shape) for each in (w, b))
 
+    def change_along(change: Tensor | None, dw: Tensor | None, db: Tensor | None) -> Tensor | None:
+        if w is not None and change is not None:
+            change.mul_(w)
+        if dw is not None:
+            change = _add_product(change, normal, dw.view(shape))
+        return change if db is None else _add(change, db.view(shape), normal)
 
-def _affine(
-    normal: Tensor, change: Tensor | None, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]
-) -> Dual:
-    """γ x̂ + β and its change, for a change of x̂ that may be overwritten; `shape` is γ's and β's against x̂."""
-    (w, dw), (b, db) = (
-        tuple(None if each is None else each.view(shape) for each in parts(tensor)) for tensor in (weight, bias)
-    )
-    if w is not None and change is not None:
-        change.mul_(w)
-    if dw is not None:
-        change = normal * dw if change is None else change.addcmul_(normal, dw)
-    if db is not None:
-        change = db.expand_as(normal) if change is None else change.add_(db)
     value = normal if w is None else normal * w if b is None else torch.addcmul(b, normal, w)
-    return value, change
+    return value, [change_along(*each) for each in along(changes, dw, db)]
 
 
 def attention(
@@ -175,42 +189,56 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Dual | None:
-    """softmax(s q kᵀ + mask) v with its change, some samples at a time, so that their matrices stay small."""
+    """softmax(s q kᵀ + mask) v with its changes, some samples at a time, so that their matrices stay small."""
     (q, dq), (k, dk), (v, dv) = parts(query), parts(key), parts(value)
-    if query.ndim != 4 or dropout_p or enable_gqa or dq is None or dk is None or dv is None:
+    if query.ndim != 4 or dropout_p or enable_gqa:
+        return None
+    mask, dmask = _additive(attn_mask, is_causal, q, k)
+    directions = list(along(dq, dk, dv, dmask))
+    moving = [i for i, each in enumerate(directions) if any(one is not None for one in each)]
+    if not moving or any(one is None for i in moving for one in directions[i][:3]):
         return None
     batch, heads, length, width = q.shape
-    mask, dmask = _additive(attn_mask, is_causal, q, k)
     samples = max(1, ATTENTION_PIECE // (heads * length * k.shape[2]))
     out = q.new_empty(batch, heads, length, v.shape[3])
-    change = torch.empty_like(out)
+    changes = {i: torch.empty_like(out) for i in moving}
+    rows: list[Sequence[Any]] = [(q, k, v, mask), *(directions[i] for i in moving)]
     for first in range(0, batch, samples):
         some = slice(first, first + samples)
-        pieces = [each[some].flatten(0, 1) for each in (q, dq, k, dk, v, dv)]
-        masks = [
-            each[some] if each is not None and each.ndim == 4 and len(each) > 1 else each for each in (mask, dmask)
-        ]
-        attended = _attend(pieces, scale or width**-0.5, masks, heads)
-        out[some], change[some] = (each.view(-1, heads, *each.shape[1:]) for each in attended)
-    return out, change
+        here, *changing = (_of_samples(each, some) for each in rows)
+        attended = _attend(here, changing, scale or width**-0.5, heads)
+        for whole, piece in zip((out, *changes.values()), attended, strict=True):
+            whole[some] = piece.view(-1, heads, *piece.shape[1:])
+    return out, [changes.get(i) for i in range(len(directions))]
 
 
-def _attend(
-    pieces: Sequence[Tensor], scale: float, masks: Sequence[Tensor | None], heads: int
-) -> tuple[Tensor, Tensor]:
-    """Attention and its change, of q, q̇, k, k̇, v, v̇ (samples · heads, tokens, width), the mask and its change."""
-    q, dq, k, dk, v, dv = pieces
-    q, dq, k, dk = q * scale, dq * scale, k.transpose(1, 2), dk.transpose(1, 2)
-    logits, change = torch.bmm(q, k), torch.bmm(dq, k).baddbmm_(q, dk)
-    for sums, mask in zip((logits, change), masks, strict=True):
-        if mask is not None:
-            sums.view(-1, heads, *sums.shape[1:]).add_(mask)
-    weights = torch.softmax(logits, dim=-1)
-    change = torch._softmax_backward_data(change, weights, -1, weights.dtype)
-    return torch.bmm(weights, v), torch.bmm(weights, dv).baddbmm_(change, v)
+def _of_samples(tensors: Sequence[Any], some: slice) -> list[Any]:
+    """q, k and v of some samples, (samples · heads, tokens, width), and their mask if each has its own."""
+    *three, mask = tensors
+    own = mask is not None and mask.ndim == 4 and len(mask) > 1
+    return [*(each[some].flatten(0, 1) for each in three), mask[some] if own else mask]
 
 
-def _additive(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _attend(here: Sequence[Any], changes: Sequence[Sequence[Any]], scale: float, heads: int) -> list[Tensor]:
+    """Attention and its changes, of q, k, v (samples · heads, tokens, width) and the mask, and of their changes."""
+    q, k, v, mask = here
+    q, k = q * scale, k.transpose(1, 2)
+    weights = torch.softmax(_masked(torch.bmm(q, k), mask, heads), dim=-1)
+    attended = [torch.bmm(weights, v)]
+    for dq, dk, dv, dmask in changes:
+        change = _masked(torch.bmm(dq * scale, k).baddbmm_(q, dk.transpose(1, 2)), dmask, heads)
+        change = torch._softmax_backward_data(change, weights, -1, weights.dtype)
+        attended.append(torch.bmm(weights, dv).baddbmm_(change, v))
+    return attended
+
+
+def _masked(logits: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    if mask is not None:
+        logits.view(-1, heads, *logits.shape[1:]).add_(mask)
+    return logits
+
+
+def _additive(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> tuple[Tensor | None, Changes]:
     """What is added to the attention's logits, (…, Tq, Tk): 0 or −∞, or numbers that may move, as learnt biases."""
     if causal:
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
@@ -224,6 +252,16 @@ def _sum(change: Tensor | None, further: Tensor | None) -> Tensor | None:
     if change is None or further is None:
         return further if change is None else change
     return change.add_(further)
+
+
+def _add_product(change: Tensor | None, x: Tensor, scale: Tensor) -> Tensor:
+    """The change plus x · scale, in the change's memory where there is one."""
+    return x * scale if change is None else change.addcmul_(x, scale)
+
+
+def _add(change: Tensor | None, shift: Tensor, like: Tensor) -> Tensor:
+    """The change plus what is added everywhere, in the change's memory where there is one."""
+    return shift.expand_as(like) if change is None else change.add_(shift)
 
 
 def multi_head(

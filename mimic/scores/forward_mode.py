@@ -1,8 +1,10 @@
-"""Forward mode over anybody's model: the value of a function of weights, and its change along a direction, in one pass.
+"""Forward mode over anybody's model: a function of weights, and its change along one or more directions, in one pass.
 
-Torch's dual tensors carry the change through the model; a function mode looks over every call and takes the layers that
-cost the most by `mimic.scores.dual_rules`. Whatever has no rule there goes by torch's own, so any model works, only
-slower. The layers before the first weight that moves run without a change.
+Tensors carry their changes through the model (`mimic.scores.duals`); a function mode looks over every call and takes
+the layers that cost the most by `mimic.scores.dual_rules`, which compute a value once for all directions. Whatever has
+no rule there goes by torch's own, so any model works, only slower. The layers before the first weight that moves along
+a direction run without a change along it. Where a model does what several changes are lost in, each direction gets a
+pass of its own.
 
 A convolution whose output only its BatchNorm reads becomes one convolution with it. Which those are is seen on the
 first pass; from the second on they are folded. Should another call ever read what was folded, the pass is done again
@@ -28,11 +30,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from mimic.scores import dual_rules, one_token
+from mimic.scores import dual_rules, duals, one_token
 
 T = TypeVar("T")
 
-RULES: dict[Callable[..., Any], Callable[..., dual_rules.Dual | None]] = {
+RULES: dict[Callable[..., Any], Callable[..., duals.Dual | None]] = {
     F.linear: dual_rules.linear,
     F.layer_norm: dual_rules.layer_norm,
     F.group_norm: dual_rules.group_norm,
@@ -89,37 +91,57 @@ class Pushforward:
         self,
         functions: Sequence[Callable[[dict[str, Tensor]], T]],
         point: Mapping[str, Tensor],
-        tangent: Mapping[str, Tensor],
-    ) -> list[tuple[T, T]]:
-        """Every function(point), and how fast it changes along the tangent.
+        tangents: Sequence[Mapping[str, Tensor]],
+    ) -> list[tuple[T, tuple[T, ...]]]:
+        """Every function(point), and how fast it changes along each tangent.
 
         Args:
             functions: from named weights to tensors, in any nesting: one model on different inputs.
             point: the weights at which.
-            tangent: name → direction, for those that move; shapes and dtypes as in `point`.
+            tangents: each name → direction, for those that move; shapes and dtypes as in `point`.
 
         Returns:
-            Value and change, both as each function returns them; the change of a tensor that does not move is zero.
+            Value and changes, all as each function returns them; the change of a tensor that does not move is zero.
 
         Raises:
             NotImplementedError, RuntimeError: an operation of the function has no forward mode.
         """
+        if len(tangents) > 1 and self._learnt.together:
+            try:
+                return self._pushed(functions, point, tangents)
+            except duals.Unseen:
+                self._learnt.together = False
+        alone = [self._pushed(functions, point, [tangent]) for tangent in tangents]
+        return [(each[0][0], tuple(changes[0] for _, changes in each)) for each in zip(*alone, strict=True)]
+
+    def _pushed(
+        self,
+        functions: Sequence[Callable[[dict[str, Tensor]], T]],
+        point: Mapping[str, Tensor],
+        tangents: Sequence[Mapping[str, Tensor]],
+    ) -> list[tuple[T, tuple[T, ...]]]:
         with forward_mode(), torch.no_grad(), fwad.dual_level():
-            duals = {
-                name: dual_rules.join((_usable(each), _usable(tangent[name])) if name in tangent else (each, None))
-                for name, each in point.items()
-            }
+            weights = {}
+            for name, each in point.items():
+                changes = [_usable(tangent[name]) if name in tangent else None for tangent in tangents]
+                moves = any(change is not None for change in changes)
+                weights[name] = duals.join((_usable(each), changes)) if moves else each
             folded: _Folded = {}
-            results = [self._try(function, duals, folded) for function in functions]
-            return [(tree_map(_value, result), tree_map(_change, result)) for result in results]
+            results = [self._try(function, weights, folded, len(tangents)) for function in functions]
+            return [
+                (tree_map(_value, result), tuple(tree_map(partial(_change, k), result) for k in range(len(tangents))))
+                for result in results
+            ]
 
     def value(self, function: Callable[[dict[str, Tensor]], T], point: Mapping[str, Tensor]) -> T:
         """function(point) with nothing to push, by the same kernels."""
         with forward_mode(), torch.no_grad():
-            return self._try(function, dict(point), {})
+            return self._try(function, dict(point), {}, 0)
 
-    def _try(self, function: Callable[[dict[str, Tensor]], T], weights: dict[str, Tensor], folded: _Folded) -> T:
-        mode = _Mode(self._learnt, self._own, weights, folded)
+    def _try(
+        self, function: Callable[[dict[str, Tensor]], T], weights: dict[str, Tensor], folded: _Folded, directions: int
+    ) -> T:
+        mode = _Mode(self._learnt, self._own, weights, folded, directions)
         try:
             with mode:
                 result = function(weights)
@@ -128,6 +150,8 @@ class Pushforward:
             self._learnt.folds = False
         except one_token.WasRead:
             self._learnt.one_token = {}
+        except duals.Overwrites:
+            pass  # which function that was has been learnt
         except RuntimeError as error:
             if not self._learnt.channels_last or "view size is not compatible" not in str(error):
                 raise
@@ -135,7 +159,7 @@ class Pushforward:
         else:
             mode.learn()
             return result
-        return self._try(function, weights, folded)
+        return self._try(function, weights, folded, directions)
 
 
 @dataclass
@@ -147,12 +171,16 @@ class _Learnt:
         folds: whether those may be folded.
         one_token: attention's place in the pass → the only row of it that is read; None before the first pass.
         channels_last: whether convolutions may change their output's layout in memory.
+        together: whether several directions may share a pass.
+        overwriting: functions that wrote into their arguments.
     """
 
     norms: dict[int, _Norm] = field(default_factory=dict)
     folds: bool = True
     one_token: dict[int, int] | None = None
     channels_last: bool = True
+    together: bool = True
+    overwriting: set[Callable[..., Any]] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -182,18 +210,27 @@ class _Mode(TorchFunctionMode):
         own: the model's own tensors.
         weights: those of this pass, by name.
         folded: what other passes at the same weights have folded; more is put there.
+        directions: how many changes a tensor that moves has.
     """
 
     def __init__(
-        self, learnt: _Learnt, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], folded: _Folded
+        self,
+        learnt: _Learnt,
+        own: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+        folded: _Folded,
+        directions: int,
     ) -> None:
         super().__init__()
         self._learnt = learnt
+        self._several = directions if directions > 1 else 0
         self._known = {**own, **weights}
         self._names = {each.data_ptr(): name for each_of in (own, weights) for name, each in each_of.items()}
         self._together = folded
         self._norms: dict[int, _Norm] = {}
-        self._tokens = one_token.OneToken(learnt.one_token or {}, learning=learnt.one_token is None)
+        self._tokens = one_token.OneToken(
+            learnt.one_token or {}, learning=learnt.one_token is None, plainly=self._plainly
+        )
         self._count = 0  # of convolutions
         self._convolved: tuple[Tensor, int] | None = None  # the last one's output, and its place
         self._folded: dict[int, tuple[Tensor, _Norm]] = {}  # outputs that wait for their normalisation, by identity
@@ -210,6 +247,8 @@ class _Mode(TorchFunctionMode):
         return call(args, kwargs)
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._several and func not in METADATA:
+            duals.check(tree_iter((args, kwargs)))
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if self._folded and func not in METADATA:
@@ -224,15 +263,27 @@ class _Mode(TorchFunctionMode):
         rule = RULES.get(func)
         result = rule(*args, **kwargs) if rule else None
         if result is not None:
-            return dual_rules.join(result)
-        if func is F.scaled_dot_product_attention and not dual_rules.moves(*args, *kwargs.values()):
+            return duals.join(result)
+        if func is F.scaled_dot_product_attention and not duals.moves(*args, *kwargs.values()):
             with sdpa_kernel(FUSED):
                 return func(*args, **kwargs)
-        return func(*args, **kwargs)
+        return self._plainly(func, args, kwargs)
+
+    def _plainly(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """By torch's own forward mode."""
+        if not self._several or func in METADATA:
+            return func(*args, **kwargs)
+        try:
+            return duals.call_along(func, args, kwargs, self._several, func in self._learnt.overwriting)
+        except duals.Overwrites:
+            self._learnt.overwriting.add(func)
+            raise
 
     def refuse(self, tensors: Iterable[Any]) -> None:
         """Stops the pass if one of the tensors is not what the model alone would have made there."""
         tensors = list(tensors)
+        if self._several:
+            duals.check(tensors)
         self._tokens.refuse(tensors)
         self._refuse_folded(tensors)
 
@@ -259,10 +310,11 @@ class _Mode(TorchFunctionMode):
         norm = self._learnt.norms.get(place) if self._learnt.folds else None
         if norm is not None:
             if place not in self._together:
-                self._together[place] = self._fold(weight, bias, norm)
+                with self:  # changes of the weights go along
+                    self._together[place] = self._fold(weight, bias, norm)
             weight, bias = self._together[place]
         last = self._learnt.channels_last
-        output = dual_rules.join(
+        output = duals.join(
             dual_rules.convolution(partial(func, **named), input, weight, bias, *how, channels_last=last)
         )
         if norm is not None:
@@ -302,11 +354,12 @@ class _Mode(TorchFunctionMode):
                 raise _FoldedWasRead
             return input
         if training or mean is None or variance is None:
-            return F.batch_norm(input, mean, variance, weight, bias, training, momentum, eps)
+            normal: Tensor = self._plainly(F.batch_norm, (input, *given, training, momentum, eps), {})
+            return normal
         if self._convolved is not None and self._convolved[0] is input:
             names = tuple(each if each is None else self._names.get(each.data_ptr(), _value(each)) for each in given)
             self._norms[self._convolved[1]] = _Norm(names, eps)
-        return dual_rules.join(dual_rules.batch_norm(input, mean, variance, weight, bias, eps))
+        return duals.join(dual_rules.batch_norm(input, mean, variance, weight, bias, eps))
 
 
 def _memory(tensor: Tensor | None) -> int | None:
@@ -319,11 +372,12 @@ def _usable(tensor: Tensor) -> Tensor:
 
 
 def _value(item: T) -> T:
-    return dual_rules.parts(item)[0] if isinstance(item, Tensor) else item
+    return duals.parts(item)[0] if isinstance(item, Tensor) else item
 
 
-def _change(item: Any) -> Any:
+def _change(direction: int, item: Any) -> Any:
     if not isinstance(item, Tensor):
         return item
-    value, change = dual_rules.parts(item)
+    value, changes = duals.parts(item)
+    change = changes[direction] if changes else None
     return torch.zeros_like(value) if change is None else change

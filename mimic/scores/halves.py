@@ -1,7 +1,8 @@
 """A model's pass with changes, half a batch at a time: it holds twice what a plain one holds, so half of it as much.
 
-Only where that changes nothing: a model may couple the samples of its batch, by batch statistics say. So on the first
-batch the halves' outputs are compared with the whole batch's.
+With K changes it holds K + 1 times as much, and takes as many pieces as keep that to twice a plain one's: two for up to
+three changes. Only where that changes nothing: a model may couple the samples of its batch, by batch statistics say. So
+on the first batch the pieces' outputs are compared with the whole batch's.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from mimic.scores.forward_mode import Pushforward
 Outputs: TypeAlias = Tensor | tuple[Tensor, ...]
 # (input, weights to use instead) → the model's outputs, and its head's input (B, D) if there is one
 Run: TypeAlias = Callable[[Inputs, Mapping[str, Tensor]], tuple[Outputs, Tensor | None]]
+# outputs, their change along each direction, and the head's input
+Pushed: TypeAlias = tuple[Outputs, tuple[Outputs, ...], Tensor | None]
 
-LEAST = 8  # samples in a half, below which the calls' own cost shows
+LEAST = 8  # samples in a piece, below which the calls' own cost shows
 # Relative; in another batch the same sample is rounded otherwise.
 _ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.05, torch.float32: 1e-3}
 
@@ -38,39 +41,38 @@ class PushInHalves:
         self._push = Pushforward(own)
         self._separate: bool | None = None  # whether samples are known not to depend on one another
 
-    def __call__(
-        self, inputs: Inputs, point: Mapping[str, Tensor], tangent: Mapping[str, Tensor]
-    ) -> tuple[Outputs, Outputs, Tensor | None]:
-        """Outputs, their change and the head's input for a batch; see `Pushforward` for point, tangent and errors."""
-        if self._separate is False or batch_size(inputs) < 2 * LEAST:
-            return self._pushed([inputs], point, tangent)
-        pushed = self._pushed(_halves(inputs), point, tangent)
+    def __call__(self, inputs: Inputs, point: Mapping[str, Tensor], tangents: Sequence[Mapping[str, Tensor]]) -> Pushed:
+        """Outputs, their changes and the head's input for a batch; see `Pushforward` for point, tangents and errors."""
+        count = min(max(2, 1 + len(tangents) // 2), batch_size(inputs) // LEAST)
+        if self._separate is False or count < 2:
+            return self._pushed([inputs], point, tangents)
+        pushed = self._pushed(_pieces(inputs, count), point, tangents)
         if self._separate is None:
             self._separate = _same(pushed[0], self._run(inputs, {})[0])
-        return pushed if self._separate else self(inputs, point, tangent)
+        return pushed if self._separate else self(inputs, point, tangents)
 
     def value(self, inputs: Inputs, state: Mapping[str, Tensor]) -> tuple[Outputs, Tensor | None]:
         """Outputs and the head's input for a batch as a whole, with nothing to push."""
         return self._push.value(partial(self._run, inputs), state)
 
     def _pushed(
-        self, pieces: Sequence[Inputs], point: Mapping[str, Tensor], tangent: Mapping[str, Tensor]
-    ) -> tuple[Outputs, Outputs, Tensor | None]:
-        passes = self._push([partial(self._run, piece) for piece in pieces], point, tangent)
+        self, pieces: Sequence[Inputs], point: Mapping[str, Tensor], tangents: Sequence[Mapping[str, Tensor]]
+    ) -> Pushed:
+        passes = self._push([partial(self._run, piece) for piece in pieces], point, tangents)
         features = [value[1] for value, _ in passes]
         known = [each for each in features if each is not None]
+        changes = zip(*(changes for _, changes in passes), strict=True)
         return (
             _joined([value[0] for value, _ in passes]),
-            _joined([change[0] for _, change in passes]),
+            tuple(_joined([change[0] for change in along]) for along in changes),
             torch.cat(known) if len(known) == len(features) else None,
         )
 
 
-def _halves(inputs: Inputs) -> tuple[Inputs, Inputs]:
-    middle = (batch_size(inputs) + 1) // 2
+def _pieces(inputs: Inputs, count: int) -> list[Inputs]:
     if isinstance(inputs, tuple):
-        return tuple(each[:middle] for each in inputs), tuple(each[middle:] for each in inputs)
-    return inputs[:middle], inputs[middle:]
+        return list(zip(*(each.chunk(count) for each in inputs), strict=True))
+    return list(inputs.chunk(count))
 
 
 def _joined(pieces: Sequence[Outputs]) -> Outputs:
@@ -84,10 +86,10 @@ def _rows(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(tensors)) if tensors[0].ndim else tensors[0]
 
 
-def _same(halves: Outputs, whole: Outputs) -> bool:
-    if isinstance(halves, tuple):
-        return all(_same(a, b) for a, b in zip(halves, whole, strict=True))
+def _same(pieces: Outputs, whole: Outputs) -> bool:
+    if isinstance(pieces, tuple):
+        return all(_same(a, b) for a, b in zip(pieces, whole, strict=True))
     assert isinstance(whole, Tensor)
-    error, size = (halves - whole).cpu().double(), whole.cpu().double()  # on the CPU, because MPS has no float64
+    error, size = (pieces - whole).cpu().double(), whole.cpu().double()  # on the CPU, because MPS has no float64
     known = error.isfinite()
     return bool(error[known].norm() <= _ROUNDING.get(whole.dtype, 1e-9) * size[known].norm())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -46,7 +47,7 @@ class _Followed:
     unread: bool = False
 
 
-# (what is followed, what takes a tensor's row, arguments) → the arguments for that row, and the result's axis
+# (what is followed, what takes an argument's row, arguments) → the arguments for that row, and the result's axis
 Rows: TypeAlias = Callable[[Tensor], Tensor]
 Done: TypeAlias = tuple[tuple[Any, ...], int] | None
 Rule: TypeAlias = Callable[[_Followed, Rows, tuple[Any, ...], dict[str, Any]], Done]
@@ -58,10 +59,11 @@ class OneToken:
     Args:
         read: attention's place in the pass → the only row that earlier passes read; empty: none, or the first pass.
         learning: whether to find out.
+        plainly: calls a function of torch's, (function, arguments, by name), on tensors with changes.
     """
 
-    def __init__(self, read: Mapping[int, int], learning: bool) -> None:
-        self._read, self._learning = read, learning
+    def __init__(self, read: Mapping[int, int], learning: bool, plainly: Call) -> None:
+        self._read, self._learning, self._plainly = read, learning, plainly
         self._followed: dict[int, _Followed] = {}  # by identity
         self._rows: dict[int, set[int]] = {}
         self._others: dict[int, set[int]] = {}
@@ -89,7 +91,7 @@ class OneToken:
         if not isinstance(query, Tensor) or query.ndim != 4 or len(args) < 3 or _masked(args[3:], kwargs):
             return call(args, kwargs)
         if place in self._read:
-            row = call((query.narrow(2, self._read[place], 1), *args[1:]), kwargs)
+            row = call((self._view(Tensor.narrow, query, 2, self._read[place], 1), *args[1:]), kwargs)
             return self._spread(row, place, 2, query.shape[2])
         attended = call(args, kwargs)
         if self._learning:
@@ -107,7 +109,7 @@ class OneToken:
         if func is Tensor.__getitem__:
             return self._item(one, call, args, kwargs)
         rule = RULES.get(func)
-        done = rule(one, self._row, args, kwargs) if rule else None
+        done = rule(one, partial(self._row, one), args, kwargs) if rule else None
         if done is None:
             return self._lose(seen, call, args, kwargs)
         for_row, axis = done
@@ -131,7 +133,7 @@ class OneToken:
 
     def _spread(self, row: Tensor, place: int, axis: int, length: int, unread: bool = False) -> Tensor:
         """The row in the place of all rows, in the memory of one."""
-        tensor = row.expand(*row.shape[:axis], length, *row.shape[axis + 1 :])
+        tensor = self._view(Tensor.expand, row, *row.shape[:axis], length, *row.shape[axis + 1 :])
         self._follow(_Followed(tensor, place, axis, row, self._read[place], unread))
         return tensor
 
@@ -143,10 +145,22 @@ class OneToken:
         self._followed = {key: each for key, each in self._followed.items() if each.place not in self._lost}
         return call(args, kwargs)
 
-    def _row(self, tensor: Tensor) -> Tensor:
-        """The row of a tensor that is followed; the tensor itself while all rows are there."""
+    def _view(self, func: Call, *args: Any) -> Tensor:
+        view: Tensor = self._plainly(func, args, {})
+        return view
+
+    def _row(self, one: _Followed, tensor: Tensor) -> Tensor:
+        """The row of a tensor that is followed, or of an operand beside one, such as the residual.
+
+        The tensor itself while all rows are there, and where it has only one.
+        """
         followed = self._followed.get(id(tensor))
-        return tensor if followed is None or followed.row is None else followed.row
+        if followed is not None:
+            return tensor if followed.row is None else followed.row
+        axis = tensor.ndim - (one.tensor.ndim - one.axis)
+        if one.row is None or axis < 0 or tensor.shape[axis] == 1:
+            return tensor
+        return self._view(Tensor.narrow, tensor, axis, one.number, 1)
 
     def _item(self, one: _Followed, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """``x[:, i]`` reads a row, ``x[:, a:b]`` may be some that nobody reads."""
@@ -164,7 +178,7 @@ class OneToken:
                 return call(args, kwargs)
             if row != self._read[one.place]:
                 raise WasRead
-            return one.row.select(one.axis, 0)
+            return self._view(Tensor.select, one.row, one.axis, 0)
         if not isinstance(at, slice) or at == whole:
             return self._lose([one], call, args, kwargs)
         rows = set(range(*at.indices(length)))
@@ -189,15 +203,7 @@ def _elementwise(one: _Followed, row: Rows, args: tuple[Any, ...], kwargs: dict[
     kept = kwargs.get("inplace") or any(isinstance(each, Tensor) for each in kwargs.values())
     if kept or any(each.ndim > one.tensor.ndim for each in tensors):
         return None
-    return tuple(_aligned(row(each), one) if isinstance(each, Tensor) else each for each in args), one.axis
-
-
-def _aligned(tensor: Tensor, one: _Followed) -> Tensor:
-    """The row of an operand that is not followed itself, such as the residual, beside one that is."""
-    axis = tensor.ndim - (one.tensor.ndim - one.axis)
-    if one.row is None or axis < 0 or tensor.shape[axis] == 1:
-        return tensor
-    return tensor.narrow(axis, one.number, 1)
+    return tuple(row(each) if isinstance(each, Tensor) else each for each in args), one.axis
 
 
 def _dropout(one: _Followed, row: Rows, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Done:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mimic.errors import MimicError
 from mimic.losses import cross_entropy
@@ -78,10 +80,45 @@ def test_several_scopes_share_a_pass_and_change_nothing(make_case):
     case = make_case("attention", seed=3)
     calls = []
     case.start.head.register_forward_hook(lambda *_: calls.append(1))
-    together = slopes(case, ["last", "full", "last-weight"])
+    scopes = ["last", "full", "last-weight", "last:1", "re:patches"]
+    together = slopes(case, scopes)
     assert len(calls) == 1
-    for scope, got in zip(["last", "full", "last-weight"], together, strict=True):
+    for scope, got in zip(scopes, together, strict=True):
         torch.testing.assert_close(got, slopes(case, [scope])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-group", "attention"])
+@seeds
+@lean
+def test_several_scopes_equal_a_loop_of_backward(make_case, backward_scores, name, seed):
+    case = make_case(name, seed, batch=17)
+    scopes = ["re:head.bias", "full", "last", "re:weight"]
+    expected = [
+        backward_scores(
+            case.start, case.reference, case.images, case.labels,
+            list(Direction.between(case.start, case.reference.state_dict(), scope).tensors),
+        )
+        for scope in scopes
+    ]  # fmt: skip
+    for method in ["auto", "jvp"]:
+        got = slopes(case, scopes, method, torch.float64, passes=2)
+        for ours, theirs in zip(got, expected, strict=True):
+            torch.testing.assert_close(-ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_a_closed_form_beside_a_pass_is_free(make_case):
+    case = make_case("convnet", seed=3)
+
+    def work(scopes):
+        directions = [Direction.between(case.start, case.reference.state_dict(), each) for each in scopes]
+        differentiate = Differentiator(case.start, directions, cross_entropy)
+        for _ in range(2):
+            with FlopCounterMode(display=False) as counted:
+                differentiate(case.images, case.labels)
+        return counted.get_total_flops()
+
+    head = 2 * len(case.images) * case.start.head.weight.numel()
+    assert work(["full", "last"]) <= work(["full"]) + head
 
 
 def test_leaves_the_model_as_it_was(make_case):
@@ -170,6 +207,22 @@ def test_auto_falls_back_to_differences_and_says_why(backward_scores):
     assert "forbids forward mode" in differentiate.reasons[0]
     with pytest.raises(MimicError, match="use method difference"):
         Differentiator(start, [direction], cross_entropy, "jvp")(images, labels)
+
+
+def test_only_the_scopes_that_forbid_forward_mode_fall_back(backward_scores):
+    torch.manual_seed(0)
+    start, reference = Stubborn(), Stubborn()
+    images, labels = torch.randn(6, 4), torch.randint(3, (6,))
+    scopes = ["full", "re:head"]
+    directions = [Direction.between(start, reference.state_dict(), scope) for scope in scopes]
+    directions[1] = replace(directions[1], head=None)  # else it has a closed form
+    differentiate = Differentiator(start, directions, cross_entropy)
+    for _ in range(2):
+        got = differentiate(images, labels).slopes
+        assert differentiate.methods == ["difference", "jvp"]
+        for slope, direction, allowed in zip(got, directions, (1e-2, 1e-5), strict=True):
+            expected = backward_scores(start, reference, images, labels, list(direction.tensors))
+            torch.testing.assert_close(-slope.double(), expected, rtol=allowed, atol=allowed / 10)
 
 
 def test_a_fault_of_the_input_is_not_blamed_on_forward_mode(make_case):

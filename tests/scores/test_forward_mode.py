@@ -148,8 +148,8 @@ def test_equals_torchs_own_forward_mode(case: str, keep: float) -> None:
     for second in (False, True, True):  # from the second pass on, convolutions are folded
         module.second = second
         with forward_mode():
-            expected = jvp(run, (point,), (tangent,))
-        torch.testing.assert_close(push([run], point, tangent)[0], expected, rtol=1e-9, atol=1e-10)
+            value, change = jvp(run, (point,), (tangent,))
+        torch.testing.assert_close(push([run], point, [tangent])[0], (value, (change,)), rtol=1e-9, atol=1e-10)
 
 
 def test_a_second_pass_runs_one_convolution_less_a_norm() -> None:
@@ -160,7 +160,7 @@ def test_a_second_pass_runs_one_convolution_less_a_norm() -> None:
 
     def norms_run() -> int:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            push([lambda state: functional_call(module, state, (x,))], point, tangent)
+            push([lambda state: functional_call(module, state, (x,))], point, [tangent])
         return sum(event.count for event in profile.key_averages() if event.key == "aten::native_batch_norm")
 
     assert norms_run() == 19
@@ -176,7 +176,7 @@ def test_weights_that_changed_between_passes_are_used() -> None:
                 each.add_(0.1 * torch.randn_like(each))
         point = {name: each.detach() for name, each in module.named_parameters()}
         tangent = {name: torch.randn_like(each) for name, each in point.items()}
-        ((value, _),) = push([lambda state: functional_call(module, state, (x,))], point, tangent)
+        ((value, _),) = push([lambda state: functional_call(module, state, (x,))], point, [tangent])
         torch.testing.assert_close(value, module(x).detach())
 
 
@@ -192,4 +192,4 @@ def test_what_has_no_forward_mode_is_said() -> None:
 
     weight = {"w": torch.ones(2)}
     with pytest.raises(RuntimeError, match="jvp"):
-        Pushforward()([lambda state: Backward.apply(state["w"])], weight, weight)
+        Pushforward()([lambda state: Backward.apply(state["w"])], weight, [weight])
