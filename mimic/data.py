@@ -21,6 +21,16 @@ Task = Literal["labels", "captions"]
 NOUN: dict[Task, str] = {"labels": "label", "captions": "caption"}
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words that agree.
+
+    >>> counted(1, "class"), counted(12345, "sample"), counted(0, "class")
+    ('1 class', '12,345 samples', '0 classes')
+    """
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a data set, without its pixels.

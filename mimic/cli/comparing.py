@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -121,7 +122,7 @@ def _print_two(members: list[Any], rules: list[Any], table: Any, truth: Any, fou
     from mimic.filters.rule import Rule
 
     say, chosen = console().print, found.agreement(0, 1)
-    say(f"compared    {chosen.compared:,} samples; {chosen.left_out:,} that A or B has no score for")
+    say(f"compared    {counted(chosen.compared, 'sample')}; {chosen.left_out:,} that A or B has no score for")
     alike = ruling.likeness(rules[0], rules[1], table)
     if alike is not None:
         drawn = f" on {alike.pairs.a.size:,} of them" if alike.pairs.a.size < alike.pairs.shared else ""

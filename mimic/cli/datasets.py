@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mimic.cli.terminal import WorkspaceOption, console
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.storage import location
 from mimic.workspace.layout import DEFAULT, Dataset, Workspace
@@ -23,9 +24,7 @@ def import_(
         ),
     ],
     dataset: Annotated[str | None, typer.Option(help="What to call the data set; by default as its source is.")] = None,
-    root: Annotated[
-        str | None, typer.Option("--root", "--images", help="What the images' paths are relative to: a path or a URL.")
-    ] = None,
+    root: Annotated[str | None, typer.Option(help="What the images' paths are relative to: a path or a URL.")] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Class names in the order of the model's outputs: 'cat,dog', or a file with one a line."),
@@ -64,14 +63,14 @@ def import_(
         command = f"mimic score {made.name}{made.workspace.option} …"
         out.print(f"named after its source; --dataset gives another name. Score it: {command}")
     for what, (count, example) in listing.found.counts.items():
-        out.print(f"found {count:,} {what}, e.g. {example}")
+        out.print(f"found {what}: {count:,}, e.g. {example}")
 
 
 def _say(made: Dataset) -> None:
     splits = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
     console().print(
-        f"data set {made.name}: {made.size:,} samples, "
-        + ("with captions" if made.task == "captions" else f"{len(made.classes):,} classes")
+        f"data set {made.name}: {counted(made.size, 'sample')}, "
+        + ("with captions" if made.task == "captions" else counted(len(made.classes), "class"))
         + (f", splits {splits}" if splits else "")
         + (", truth known" if made.has_truth else "")
         + ("" if made.has_images else ", no images")

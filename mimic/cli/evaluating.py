@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest, stopping, with_runs
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
 
@@ -94,11 +95,11 @@ def detect(
     found = judged.found(drop)
     figures = table(found)
     wrong, say = int(judged.known.wrong.sum()), console().print
-    say(f"judged by   {judged.known.source}: {len(judged.known.samples):,} samples, {wrong:,} of them wrong")
+    say(f"judged by   {judged.known.source}: {counted(len(judged.known.samples), 'sample')}, {wrong:,} of them wrong")
     if judged.drawn_from:
         say(f"            drawn from {judged.drawn_from:,}")
     if judged.left_out:
-        say(f"left out    {judged.left_out:,} samples that some signal does not score")
+        say(f"left out    {counted(judged.left_out, 'sample')} that some signal does not score")
     print_frame(_detection_texts(figures))
     if why := about_zero_f1(figures):
         say(why)
@@ -171,7 +172,7 @@ def retrain(
         made = retrain(place, place.dataset(dataset), asked, processes or decoding_threads(), device, display)
     table = curves(made.fits())
     say, shown = console().print, table.sort_values(["arm", "filter", "budget"], ascending=[True, True, False])
-    say(f"retraining  {made.id}: {len(made.fits()):,} fits on {made.facts['samples']:,} samples,"
+    say(f"retraining  {made.id}: {counted(len(made.fits()), 'fit')} on {made.facts['samples']:,} samples,"
         f" tested on {made.facts['test']:,} of split {made.facts['test_split']}")  # fmt: skip
     print_frame(
         shown.assign(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mimic.cli.terminal import WorkspaceOption, app_command, console, print_frame, run_or_newest
-from mimic.data import NOUN
+from mimic.data import NOUN, counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -56,7 +56,8 @@ def export(
     for note in written.notes:
         say(f"note        {note}")
     if written.failures:
-        say(f"left out    {written.failures:,} kept samples that could not be written: {out}.json says which and why")
+        left = counted(written.failures, "kept sample")
+        say(f"left out    {left} that could not be written: {out}.json says which and why")
     say(f"written     {written.path}")
     say(f"sha256      {written.sha256}")
 
@@ -101,7 +102,7 @@ def audit(
         filled = read_verdicts(verdicts, published, opened)
         new = record(people, published, opened, filled, _account())
         there = f"; {len(filled) - new:,} were there already" if new < len(filled) else ""
-        console().print(f"recorded    {new:,} verdicts{there}")
+        console().print(f"recorded    {counted(new, 'verdict')}{there}")
     given = recorded(people, opened)
     if not given:
         raise MimicError(

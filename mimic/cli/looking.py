@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_settings, print_summary, run_or_newest
 from mimic.cli.training import print_training
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.workspace.events import events
 from mimic.workspace.layout import DEFAULT, Workspace
@@ -66,7 +67,7 @@ def _delete(place: Workspace, name: str, sure: bool) -> None:
 
     run = place.run(name)
     needs = needed_by(place, run)
-    words = f"run {run.id} ({run.state}, {run.size:,} samples of {run.dataset})"
+    words = f"run {run.id} ({run.state}, {counted(run.size, 'sample')} of {run.dataset})"
     without = f"; without it these no longer work: {', '.join(needs)}" if needs else ""
     if not sure:
         if not sys.stdin.isatty():

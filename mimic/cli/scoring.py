@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_summary, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_ready, print_summary, stopping
 from mimic.errors import MimicError
 from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -88,7 +89,8 @@ def score(
         bool,
         typer.Option(
             "--compile",
-            help="Scores beyond the last layer by torch.compile; takes minutes, so for long runs on one architecture.",
+            help="Scores beyond the last layer by torch.compile. Takes minutes at first: for long runs of "
+            "convolutional networks; transformers are faster without.",
         ),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a forward pass.")] = 128,
@@ -187,10 +189,10 @@ def scored(workspace: Workspace, config: Any, by: Work) -> Run:
     from mimic.runs import manager
     from mimic.runs.terminal import ProgressDisplay
 
+    began = time.monotonic()
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
         run = manager.score(workspace, config, by.device, by.threads, by.execute, on_progress=display)
-    if display.silent:
-        console(stderr=True).print(f"run {run.id} was there already: nothing was scored again")
+    print_ready(run, display, began)
     return run
 
 

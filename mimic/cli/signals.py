@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_summary, run_or_newest, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_ready, print_summary, run_or_newest, stopping
+from mimic.data import counted
 from mimic.scores import CAPTION_SIGNALS, FURTHER_SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -57,14 +59,14 @@ def import_(
     print_summary(run)
     say = console().print
     say(f"signal      {run.main}: {run.facts['meanings'][run.main]}")
-    say(f"file        {matched.rows:,} rows, {matched.matched:,} samples matched")
+    say(f"file        {counted(matched.rows, 'row')}, {counted(matched.matched, 'sample')} matched")
     for count, what in (
         (matched.unmatched, "ids that no sample has"),
-        (matched.duplicates, "rows of an id that came before; the first counts"),
+        (matched.duplicates, "rows of an id that came before (the first counts)"),
         (matched.not_numbers, "rows without a finite number"),
     ):
         if count:
-            say(f"            {count:,} {what}")
+            say(f"            {what}: {count:,}")
 
 
 def added(
@@ -84,8 +86,8 @@ def added(
     if wanted is None and missing:
         names = ", ".join(f"{name} ({package})" for name, package in missing.items())
         console().print(f'left out    {names}: pip install "mimic-score[baselines]"')
+    began = time.monotonic()
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
         more = add_signals(workspace, run, here if wanted is None else wanted, device, threads, seed, display, clip)
-    if display.silent:
-        console(stderr=True).print(f"run {more.id} was there already: nothing was computed again")
+    print_ready(more, display, began)
     return more

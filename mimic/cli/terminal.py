@@ -7,10 +7,11 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.table import Table
 
 from mimic.errors import MimicError
 from mimic.workspace.layout import ENVIRONMENT, Run, Workspace
+
+if TYPE_CHECKING:
+    from mimic.runs.terminal import ProgressDisplay
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar=ENVIRONMENT, help="The folder that holds data sets and runs.")
@@ -81,7 +85,7 @@ def print_summary(run: Run) -> None:
     from mimic.runs.terminal import duration
 
     out, counts, check = console(), run.counts, run.check
-    took = f", in {duration(run.facts['seconds'])}" if "seconds" in run.facts else ""
+    took = f", in {duration(run.facts['seconds'])} of work" if "seconds" in run.facts else ""
     out.print(f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored{took}")
     if check is None:
         return
@@ -129,6 +133,20 @@ def run_or_newest(place: Workspace, name: str) -> Run:
     raise MimicError(
         f"{name!r} is a data set that no published run has scored: `mimic score {name}{place.option} …` makes one"
     )
+
+
+def print_ready(run: Run, display: ProgressDisplay, began: float) -> None:
+    """How long the user has waited for a run, which is more than its work; or that it was there already.
+
+    Args:
+        began: when, by the monotonic clock.
+    """
+    from mimic.runs.terminal import duration
+
+    said = "was there already: nothing was computed again"
+    if not display.silent:
+        said = f"was ready after {duration(time.monotonic() - began)}, with preparing, checking and publishing"
+    console(stderr=True).print(f"run {run.id} {said}")
 
 
 def with_runs(place: Workspace, names: Sequence[str]) -> list[str]:

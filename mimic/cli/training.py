@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from mimic.cli.scoring import (
     json_file,
     usual_loss,
 )
-from mimic.cli.terminal import WorkspaceOption, console, print_summary, speaks, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_ready, print_summary, speaks, stopping
 from mimic.runs.train.config import GRAD_MIMIC, UNIFORM
 from mimic.workspace.layout import DEFAULT, Run, Workspace
 
@@ -138,10 +139,10 @@ def train(
         with stopping():
             manage.train(place, config, device, threads)
         return
+    began = time.monotonic()
     with stopping(), ProgressDisplay(console(stderr=True)) as display:
         run = manage.train(place, config, device, threads, display)
-    if display.silent:
-        console(stderr=True).print(f"run {run.id} was there already: nothing was trained again")
+    print_ready(run, display, began)
     print_summary(run)
     print_training(run)
 

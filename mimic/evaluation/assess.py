@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.evaluation.quality import Fit, Quality, fit_quality
 from mimic.evaluation.quality_other import LEAST_VERDICTS, JudgedZone, mixture_quality, with_audit
@@ -153,5 +154,5 @@ def _exact(workspace: Workspace, dataset: Dataset, audit: Audit, decisions: Deci
     bad = judged.bad_share
     return Quality(
         1 - bad.estimate, 1 - bad.high, 1 - bad.low, published.size, "audit", None, None,
-        f"From {judged.verdicts:,} verdicts on a random draw alone.",
+        f"From {counted(judged.verdicts, 'verdict')} on a random draw alone.",
     )  # fmt: skip

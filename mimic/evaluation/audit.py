@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from mimic.data import counted
+
 LEVEL = 0.95
 ENOUGH = 5  # bad samples found; with fewer, bounds say little and estimates jump
 TARGET = 0.05  # half of an interval's width: ±5 points
@@ -111,7 +113,7 @@ class Judgement:
             )
         return (
             f"{_percent(self.precision)} of what is dropped is bad, and {_percent(self.recall)} of the bad is dropped "
-            f"({self.verdicts:,} verdicts, {LEVEL:.0%} intervals)."
+            f"({counted(self.verdicts, 'verdict')}, {LEVEL:.0%} intervals)."
         )
 
     def more_for_precision(self) -> int | None:

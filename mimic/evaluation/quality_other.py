@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from mimic.data import counted
 from mimic.evaluation.quality import LEVEL, Fit, Floats, Quality
 from mimic.filters.binarise import fit_mixture
 
@@ -70,7 +71,7 @@ def with_audit(fit: Fit, zones: Sequence[JudgedZone]) -> Quality:
         method="audit",
         pattern=fit.quality.pattern,
         temperature=fit.quality.temperature,
-        note=f"From {verdicts:,} verdicts on a random draw, which hold whatever the reference is.",
+        note=f"From {counted(verdicts, 'verdict')} on a random draw, which hold whatever the reference is.",
     )
 
 
@@ -93,7 +94,7 @@ def known_quality(right: NDArray[np.bool_], total: int) -> Quality:
         method="truth",
         pattern=None,
         temperature=None,
-        note=f"From the {n:,} samples whose truth is known.",
+        note=f"From the {counted(n, 'sample')} whose truth is known.",
     )
 
 

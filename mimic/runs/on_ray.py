@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mimic.data import Shard
+from mimic.data import Shard, counted
 from mimic.errors import MimicError, MissingExtra
 from mimic.runs.ray_actor import Actor, packed
 from mimic.runs.versions import versions
@@ -272,9 +272,9 @@ class _Pool:
         more = f", and so did {len(self._given_up) - 1} others" if len(self._given_up) > 1 else ""
         return (
             f"shard {shard.index} ended its actor {self._ended[shard.index] + self._lost[shard.index]} times{more} "
-            f"({len(shard):,} samples, from {ids[0]!r} to {ids[-1]!r}): an image that its decoder dies of, or a lack "
-            "of memory; what else was scored is kept, and the same command tries again, with a smaller --batch-size or "
-            "more room an actor, or after that image is gone"
+            f"({counted(len(shard), 'sample')}, from {ids[0]!r} to {ids[-1]!r}): an image that its decoder dies of, or "
+            "a lack of memory; what else was scored is kept, and the same command tries again, with a smaller "
+            "--batch-size or more room an actor, or after that image is gone"
         )
 
     def _room(self) -> str:

@@ -81,7 +81,7 @@ def _samples(
     if not rows:
         raise MimicError(f"{source.path} holds no samples, so there is nothing to import")
     if known < rows:
-        raise MimicError(f"{rows - known:,} rows of {source.path} have no uid: every row needs one")
+        raise MimicError(f"rows of {source.path} without a uid: {rows - known:,}, and every row needs one")
     refuse_duplicates(connection, source)
     connection.execute("CREATE TABLE classes (code INTEGER, name VARCHAR)")
     return int(rows)

@@ -40,8 +40,8 @@ def test_add_import_and_compare(
     assert code == 0
     assert "signal      neg_area: minus area, imported from area.csv" in out
     assert "602 rows, 600 samples matched" in out
-    assert "1 ids that no sample has" in out
-    assert "1 rows of an id that came before" in out
+    assert "ids that no sample has: 1" in out
+    assert "rows of an id that came before (the first counts): 1" in out
     imported = next(each for each in workspace.runs() if each.facts["kind"] == "import")
     assert mimic("show", imported.id)[0] == 0
 

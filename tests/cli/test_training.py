@@ -41,7 +41,7 @@ def test_train_look_and_train_again(mimic: Command, digits: Digits, workspace: W
     assert float(held[2]) == pytest.approx(100 * (share * (1 - share) / 60) ** 0.5, abs=0.06)
     assert re.search(r"mean score  (stayed positive: |turned negative in epoch [12])", out)
     code, _, err = mimic(*asked)
-    assert (code, "was there already: nothing was trained again" in err) == (0, True)
+    assert (code, "was there already: nothing was computed again" in err) == (0, True)
     code, out, _ = mimic("show", run.id)
     assert (code, "mimic_mean" in out, "model.safetensors" in out) == (0, True, True)
     code, out, _ = mimic("runs")

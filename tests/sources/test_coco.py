@@ -57,10 +57,10 @@ def test_annotations_become_grouped_samples(folder: Path) -> None:
 
 
 def test_by_the_command(folder: Path) -> None:
-    arguments = ["import", f"{folder}/captions.json", "--images", f"{folder}/images", "--workspace", f"{folder}/w"]
+    arguments = ["import", f"{folder}/captions.json", "--root", f"{folder}/images", "--workspace", f"{folder}/w"]
     done = CliRunner().invoke(app, [*arguments, "--dataset", "coco"])
     assert done.exit_code == 0, done.output
-    assert "found 1 images without a caption, e.g. 04.jpg" in " ".join(done.output.split())
+    assert "found images without a caption: 1, e.g. 04.jpg" in " ".join(done.output.split())
     assert next(s.caption for s in read_samples(Workspace(folder / "w").dataset("coco"), 0, 9)) == "A cat."
 
 

@@ -35,7 +35,7 @@ def write_datacomp(job: Job, target: Path) -> None:
         with target.open("wb") as file:
             np.save(file, ordered[unique])
         if repeated := count - int(unique.sum()):
-            job.notes.append(f"{repeated:,} samples share their uid with another one and are in the file once")
+            job.notes.append(f"samples that share their uid with another one, and are in the file once: {repeated:,}")
     finally:
         parts.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
+from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.reports.exports.images import place_row, suffix
 from mimic.reports.exports.job import Job
@@ -49,7 +50,7 @@ def write_image_folder(job: Job, target: Path) -> None:
     for split, present in filled.items():
         if empty := [name for name in names if name not in present]:
             job.notes.append(
-                f"split {split}: nothing is left of {len(empty)} classes, e.g. {empty[0]!r}: "
+                f"split {split}: nothing is left of {counted(len(empty), 'class')}, e.g. {empty[0]!r}: "
                 "ImageFolder needs allow_empty=True there"
             )
 

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mimic.data import counted
 from mimic.images import Place
 from mimic.reports.exports.images import inside, read, suffix
 from mimic.reports.exports.job import Job
@@ -35,7 +36,7 @@ def write_webdataset(job: Job, target: Path) -> None:
             for row, image, ending in rows:
                 _add_sample(archive, row, image, ending, codes)
         shard += 1
-    job.notes.append("1 shard" if shard == 1 else f"{shard:,} shards")
+    job.notes.append(counted(shard, "shard"))
 
 
 def _usable(job: Job, column: str | None) -> Iterator[tuple[dict[str, Any], Place, str]]:
