@@ -258,13 +258,19 @@ def refuse_bomb(path: Path) -> None:
     """What a zip file (torch's and NumPy's are) unpacks to may be a few times its size, not thousands of times.
 
     Raises:
-        MimicError: it is more.
+        MimicError: it is more, or it cannot be told.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return  # no zip file, or a broken one, which its reader will say
+    except OSError:
+        return  # which its reader will say
+    except Exception as error:  # a broken one leads to anything
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                return  # no zip file
+        # torch's own reader is less strict, and would unpack what could not be measured here
+        raise MimicError(f"{path.name} is a broken zip file ({error}): copy or save it again") from None
     if unpacked > UNPACKED * path.stat().st_size:
         raise MimicError(
             f"{path.name} would unpack to {unpacked:,} bytes, more than {UNPACKED} times its size: save it again"

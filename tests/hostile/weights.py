@@ -80,6 +80,18 @@ def _zip_bomb(folder: Path) -> Path:
     return folder / "reference.pt"
 
 
+def _bomb_of_tomorrow(folder: Path) -> Path:
+    """The same, said to need a version of zip that Python does not read, which torch never asks about."""
+    path = _zip_bomb(folder)
+    content = bytearray(path.read_bytes())
+    at = content.find(b"PK\1\2")
+    while at >= 0:
+        content[at + 6] = 99
+        at = content.find(b"PK\1\2", at + 4)
+    path.write_bytes(content)
+    return path
+
+
 def _stretched(folder: Path) -> Path:
     """A classifier of a billion outputs that takes four bytes: every row is the same one."""
     state = {
@@ -210,6 +222,7 @@ CHECKPOINTS: dict[str, Writer] = {
     "a module": _saved(torch.nn.Linear(2, 2)),
     "a zip of other things": _bytes(b"PK\5\6" + bytes(18), "reference.pt"),
     "a bomb of zeros": _zip_bomb,
+    "a bomb that asks for another zip": _bomb_of_tomorrow,
     "a classifier of a billion outputs": _stretched,
     "an index of depth": _index("[" * 100_000),
     "an index of lists": _index(["a"]),
