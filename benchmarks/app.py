@@ -147,7 +147,7 @@ def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
         while len(times[name]) < repeat:
             # from another place each time: none is remembered, and none is the end, where nothing would change
             opened(page, f"{base}/{place}?keep={int(samples * 0.9) - 997 * len(times[name])}")
-            page.get_by_role("slider").focus()
+            page.get_by_role("slider", name="amples").focus()
             for _ in range(min(6, repeat - len(times[name]))):
                 times[name].append(timed(page, "metric", partial(page.keyboard.press, "PageDown")))
 
@@ -176,7 +176,7 @@ def clicking(base: str, until: float, seed: int, found: list[tuple[int, list[str
                 if name == "explore":
                     page.get_by_role("button", name="Next").click()
                 elif name in ("threshold", "compare"):
-                    page.get_by_role("slider").focus()
+                    page.get_by_role("slider", name="amples").focus()
                     page.keyboard.press("PageUp")
                 settle(page)
                 steps += 1

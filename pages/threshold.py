@@ -11,15 +11,14 @@ from mimic.evaluation.audit import Judgement
 from mimic.filters.expression import expression
 from mimic.filters.rules import read_rule
 from mimic.filters.signal_rules import ThresholdRule
-from mimic.reports import exports, figures, text
+from mimic.reports import exports, text
 from mimic.workspace.audits import Audit, list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where, gallery_page
-from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.threshold import Line, class_balance, line_at, line_keeping, truth_at
-from pages.widgets import frame, gallery, state
+from pages.widgets import balance, frame, gallery, lined_bars, state
 
 TILES = 20
 SHOWN = 20
@@ -43,6 +42,12 @@ def take(moved: str, keys: dict[str, str]) -> None:
     elif moved == "share":
         value = round(value / 100 * scored)
     state.change(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
+
+
+def drag(kept: int) -> None:
+    """The line is where the one on the bars was let go."""
+    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
+    state.change(keep=kept, turns={unit: turn + 1 for unit, turn in turns.items()})
 
 
 def save(line: Line) -> None:
@@ -113,7 +118,7 @@ def the_line() -> None:
     asked = round(state.number("keep", round(0.8 * scored)) or 0)
     line = line_keeping(published, signal, asked)
     audit, judgement = audited(line)
-    left, right = st.columns([5, 3], gap="large")
+    left, right = st.columns([3, 2], gap="large")
     with left:
         bars(line, judgement)
         units(line)
@@ -135,11 +140,9 @@ def the_line() -> None:
                     query_params=chosen.address | {"filter": audit.name},
                 )
         if chosen.dataset.classes:
-            st.plotly_chart(
-                figures.class_balance(class_balance(published, signal, line.score, labels), colours, largest=10),
-                config=figures.CONFIG,
-                key=f"balance {chosen.run.id} {signal}",
-                alt="Kept and dropped share of each class, the least kept first",
+            st.markdown("**Kept of each class** :small[the least kept first]")
+            balance.show(
+                class_balance(published, signal, line.score, labels), colours, key=f"balance {chosen.run.id} {signal}"
             )
     for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
         with column:
@@ -165,12 +168,7 @@ def bars(line: Line, judgement: Judgement | None) -> None:
         shares = {"precision": judgement.precision, "recall": judgement.recall}
         note = ", ".join(f"{name} {100 * one.low:.0f} – {100 * one.high:.0f}%" for name, one in shares.items())
     decided = frame.decided(chosen)
-    st.plotly_chart(
-        figures.histogram(histogram(published, signal), colours, signal, line=line.score, note=note, decided=decided),
-        config=figures.CONFIG,
-        key=f"line {chosen.run.id} {signal}",
-        alt=f"Histogram of {signal} with the line at {text.score(line.score)}: dropped below, kept above",
-    )
+    lined_bars.show(published, signal, line, colours, drag, decided=decided, note=note)
     if not decided.empty:
         st.caption(f"The ticks above the bars are {text.count(len(decided))} samples that people decided about.")
 
@@ -213,7 +211,7 @@ def naming(line: Line) -> None:
 
 def counted(line: Line) -> None:
     """How many are kept and dropped, and how many of them rightly."""
-    cards = st.columns(3, gap="small")
+    cards = st.columns([3, 3, 2], gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)
     cards[1].metric(":orange[:material/close:] Dropped", text.count(line.dropped), border=True)
     cards[2].metric("Not scored", text.count(line.not_scored), border=True, help="Exported as kept, and counted apart")

@@ -32,8 +32,6 @@ def histogram(
     signal: str,
     *,
     chosen: tuple[float, float] | None = None,
-    line: float | None = None,
-    note: str = "",
     decided: pd.DataFrame | None = None,
     logarithmic: bool = False,
     height: int = 240,
@@ -44,9 +42,6 @@ def histogram(
         bars: as `queries.histogram.histogram` gives it; groups other than ``all`` are stacked.
         signal: the axis's title.
         chosen: low ≤ score < high; bars outside are pale.
-        line: a threshold: what lies below it is in the dropped colour, the rest in the kept one; the bar that it cuts
-            is split.
-        note: what is written beside the line.
         decided: as `queries.decided.decided_scores` gives it: a mark for each, above the bars.
         logarithmic: heights on a logarithmic scale, for signals that pile up at one end.
         height: in pixels.
@@ -55,19 +50,7 @@ def histogram(
     drawn = layout(colours, signal, "samples", height) | {"barmode": "stack", "bargap": 0}
     traces: list[dict[str, Any]] = []
     for group, mine in groups:
-        cut = mine if line is None else _cut(mine, line)
-        traces.append(_bars(cut, _bar_colours(cut, group, colours, chosen, line), group))
-    if line is not None:
-        drawn["shapes"] = [vertical(line, colours)]
-        if note:
-            middle = (bars["left"].min() + bars["right"].max()) / 2
-            drawn["annotations"] = [
-                {
-                    "text": text.figure_label(note, 80), "x": line, "y": 1, "yref": "paper", "yanchor": "top",
-                    "xanchor": "right" if line > middle else "left", "showarrow": False, "xshift": 0,
-                    "font": {"color": colours.text, "size": 12}, "bgcolor": colours.ground, "borderpad": 3,
-                }
-            ]  # fmt: skip
+        traces.append(_bars(mine, _bar_colours(mine, group, colours, chosen), group))
     if decided is not None and not decided.empty:
         traces += _ticks(decided, colours)
         drawn["yaxis"] |= {"domain": [0, 0.86]}
@@ -100,7 +83,7 @@ def histogram_by_class(
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.03, row_heights=[180, 22 * len(names) + 20]
     )
-    figure.add_trace(_bars(total, _bar_colours(total, "all", colours, chosen, None), "all"), row=1, col=1)
+    figure.add_trace(_bars(total, _bar_colours(total, "all", colours, chosen), "all"), row=1, col=1)
     figure.add_trace(
         go.Heatmap(
             x=(total["left"] + total["right"]) / 2,
@@ -121,38 +104,6 @@ def histogram_by_class(
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=labels, title=None, showgrid=False, row=2, col=1)
     figure.update_xaxes(title=text.figure_label(signal), row=2, col=1)
     return figure
-
-
-def class_balance(balance: pd.DataFrame, colours: Palette, *, largest: int = 20) -> go.Figure:
-    """Kept and dropped shares of each class, the least kept on top.
-
-    Args:
-        balance: as `queries.threshold.class_balance` gives it.
-        largest: classes shown at most.
-    """
-    shown = balance.head(largest).iloc[::-1]
-    names = [text.figure_label(label, 22) if label else "no label" for label in shown["label"]]
-    traces = []
-    for side, colour in (("kept", colours.kept), ("dropped", colours.dropped)):
-        share = shown[side] / (shown["kept"] + shown["dropped"])
-        traces.append(
-            {
-                "type": "bar",
-                "x": 100 * share,
-                "y": list(range(len(shown))),
-                "orientation": "h",
-                "name": side,
-                "marker": {"color": colour, "line": {"width": 0}},
-                "customdata": np.column_stack([names, shown[side], shown["kept"] + shown["dropped"]]),
-                "hovertemplate": f"%{{customdata[0]}}: %{{customdata[1]:,}} of %{{customdata[2]:,}} {side}"
-                "<extra></extra>",
-            }
-        )
-    drawn = layout(colours, "share of the class's scored samples, %", "", 80 + 22 * len(shown))
-    drawn |= {"barmode": "stack", "bargap": 0.28}
-    drawn["xaxis"] |= {"range": [0, 100]}
-    drawn["yaxis"] |= {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
-    return go.Figure(traces, drawn)
 
 
 def detection(table: pd.DataFrame, colours: Palette, main: str, *, largest: int = DETECTED) -> go.Figure:
@@ -323,26 +274,13 @@ def _ticks(decided: pd.DataFrame, colours: Palette) -> list[dict[str, Any]]:
     return traces
 
 
-def _cut(bars: pd.DataFrame, line: float) -> pd.DataFrame:
-    """The bars with the one that holds the line in two, each as high as the whole."""
-    holds = (bars["low"] < line) & (line < bars["high"])
-    cut = bars[holds]
-    at = np.clip(line, cut["left"], cut["right"])
-    parts = [bars[~holds], cut.assign(right=at), cut.assign(left=at)]
-    return pd.concat(parts).sort_values("left", kind="stable", ignore_index=True)
-
-
 def _group_colour(group: str, colours: Palette) -> str:
     return {WRONG: colours.wrong, RIGHT: colours.right, UNKNOWN: colours.faint}.get(group, colours.neutral)
 
 
-def _bar_colours(
-    mine: pd.DataFrame, group: str, colours: Palette, chosen: tuple[float, float] | None, line: float | None
-) -> list[str]:
+def _bar_colours(mine: pd.DataFrame, group: str, colours: Palette, chosen: tuple[float, float] | None) -> list[str]:
     full = _group_colour(group, colours)
     middles = (mine["left"] + mine["right"]) / 2
-    if line is not None:
-        return [colours.kept if middle >= line else colours.dropped for middle in middles]
     if chosen is None:
         return [full] * len(mine)
     return [full if chosen[0] <= middle < chosen[1] else colours.faint for middle in middles]

@@ -64,7 +64,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     page.get_by_role("link", name="Threshold", exact=True).click()
     title(page, "Threshold")
     before = metric(page, "Kept")
-    slider = page.get_by_role("slider")
+    slider = page.get_by_role("slider", name="amples")
     slider.focus()
     for _ in range(5):
         slider.press("ArrowLeft")
@@ -124,8 +124,8 @@ def test_a_run_is_watched_until_it_is_published(visit, served, workspace):
 def test_back_undoes_a_step(visit, served):
     page = visit(f"{served}/threshold?dataset={RUN}&run={RUN}&keep=500")
     title(page, "Threshold")
-    page.get_by_role("slider").focus()
-    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_role("slider", name="amples").focus()
+    page.get_by_role("slider", name="amples").press("ArrowRight")
     expect(page.get_by_test_id("stMetric").filter(has_text="Kept")).to_contain_text("501")
     settle(page)
     page.go_back()

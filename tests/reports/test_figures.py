@@ -35,9 +35,7 @@ def test_bars_have_the_counts_and_whole_ranges():
     assert titles(figure) == {"mimic", "samples"}
 
 
-def test_a_line_has_its_sides_colours_and_a_brush_pales_the_rest():
-    lined = figures.histogram(bars(["all"]), DARK, "mimic", line=0.4)
-    assert list(lined.data[0].marker.color) == [DARK.dropped] * 4 + [DARK.kept] * 6
+def test_a_brush_pales_the_rest():
     chosen = figures.histogram(bars(["all"]), DARK, "mimic", chosen=(0.2, 0.5))
     assert list(chosen.data[0].marker.color) == [DARK.faint] * 2 + [DARK.neutral] * 3 + [DARK.faint] * 5
 
@@ -60,18 +58,6 @@ def test_class_strips_are_shares_of_each_class_and_bounded():
     assert strips.z.shape == (figures.STRIPS, 10)
     np.testing.assert_allclose(strips.z.sum(axis=1), 1)
     assert all(label.startswith("&lt;b&gt;") for label in figure.layout.yaxis2.ticktext)
-
-
-def test_balance_shows_the_least_kept_on_top():
-    balance = pd.DataFrame(
-        {"label": ["a", "b", None], "kept": [1, 5, 9], "dropped": [9, 5, 1], "share": [0.1, 0.5, 0.9]}
-    )
-    figure = figures.class_balance(balance, LIGHT, largest=2)
-    kept, dropped = figure.data
-    assert list(kept.x) == [50, 10]
-    assert list(dropped.x) == [50, 90]
-    assert list(figure.layout.yaxis.ticktext) == ["b", "a"]
-    assert (kept.marker.color, dropped.marker.color) == (LIGHT.kept, LIGHT.dropped)
 
 
 def test_detection_marks_the_main_signal_by_shape_too():
@@ -155,27 +141,8 @@ def test_every_colour_is_six_digits():
         assert all(len(value) == 7 and int(value[1:], 16) >= 0 for value in values)
 
 
-def test_the_bar_that_the_line_cuts_is_split():
-    bars = pd.DataFrame({"bar": [0, 1, 2], "left": [0.0, 1.0, 2.0], "right": [1.0, 2.0, 3.0], "group": "all"})
-    bars = bars.assign(low=[-np.inf, 1.0, 2.0], high=[1.0, 2.0, np.inf], n=[5, 7, 9])
-    for line, ends in (
-        (1.25, [0, 1, 1.25, 2, 3]),
-        (2.0, [0, 1, 2, 3]),
-        (-5.0, [0, 0, 1, 2, 3]),
-        (7.0, [0, 1, 2, 3, 3]),
-    ):
-        trace = figures.histogram(bars, LIGHT, "mimic", line=line).data[0]
-        left, right = (np.asarray(trace.x) + sign * np.asarray(trace.width) / 2 for sign in (-1, 1))
-        assert [*left, right[-1]] == pytest.approx(ends)
-        below = [colour == LIGHT.dropped for colour in trace.marker.color]
-        drawn = np.asarray(trace.width) > 0
-        assert [end <= line for end in right[drawn]] == [b for b, d in zip(below, drawn, strict=True) if d]
-
-
-def test_peoples_decisions_and_a_note_at_the_line_are_drawn():
+def test_peoples_decisions_are_drawn():
     decided = pd.DataFrame({"action": ["keep", "drop", "relabel", "keep"], "score": [0.1, 0.2, 0.3, 0.4]})
-    figure = figures.histogram(bars(["all"]), LIGHT, "mimic", line=0.35, note="recall <b>", decided=decided)
+    figure = figures.histogram(bars(["all"]), LIGHT, "mimic", decided=decided)
     marks = {trace.name: list(trace.x) for trace in figure.data if trace.yaxis == "y2"}
     assert marks == {"kept": [0.1, 0.4], "dropped": [0.2], "relabelled": [0.3]}
-    (note,) = figure.layout.annotations
-    assert (note.text, note.x) == ("recall &lt;b&gt;", 0.35)
