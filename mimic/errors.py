@@ -5,9 +5,17 @@ names the input and what would work. The command line prints it and exits with 2
 traceback.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class MimicError(Exception):
     """A mistake in the input or the set-up, said in one sentence that names it and what would work."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as it is: of its sentence alone another process could not make one that is made of other things."""
+        return _arrived, (type(self), self.args, vars(self))
 
 
 class MissingExtra(MimicError):
@@ -20,8 +28,9 @@ class MissingExtra(MimicError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f'{feature} needs packages that are not installed: pip install "mimic-score[{extra}]"')
-        self._made_of = feature, extra
 
-    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
-        """Pickled by what it was made of: by its sentence, another process could not make it again."""
-        return type(self), self._made_of
+
+def _arrived(kind: type[MimicError], args: tuple[Any, ...], attributes: dict[str, Any]) -> MimicError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
