@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PosixPath
 from typing import Any
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mimic.errors import MimicError
+from mimic.files import replacing
 
 INDEX_SUFFIX = ".safetensors.index.json"
 TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".tar"})
@@ -128,18 +127,11 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], metadata: M
     path = Path(path)
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     data = _sorted_header(safetensors.torch.save(plain, dict(metadata or {})))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise MimicError(f"{path} cannot be written ({error.strerror}): choose another place") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def match_state(module: nn.Module, tensors: Mapping[str, Tensor], name: str = "the reference") -> dict[str, Tensor]:
