@@ -6,6 +6,7 @@ Skipped with the reason where there is no Chromium, unless REQUIRE_BROWSER=1 say
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -62,11 +63,18 @@ def served(workspace: Workspace) -> Iterator[str]:
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens pages; see `visiting`."""
+    with visiting(chromium) as opened:
+        yield opened
+
+
+@contextmanager
+def visiting(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens pages; at the end nothing may have gone wrong in them, and nothing may have been asked of anyone else."""
     contexts, wrong = [], []
 
     def opened(url: str, scheme: Literal["light", "dark"] = "light") -> Page:
-        context = chromium.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=scheme)
         contexts.append(context)
         base = "/".join(url.split("/")[:3])
         page = context.new_page()

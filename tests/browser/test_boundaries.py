@@ -1,20 +1,15 @@
-"""The app as strangers meet it: behind a proxy, from other sites, under other names, with tampered addresses."""
+"""The app as strangers meet it: from other sites, under other names, with tampered addresses."""
 
 from __future__ import annotations
 
 import http.client
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from docs.screenshots import serving
-from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Workspace
 from pages.widgets.frame import UNFORESEEN
 from tests.browser.conftest import settle
@@ -108,54 +103,6 @@ def test_tampered_addresses_are_sentences(visit: Callable[..., Page], served: st
         assert page.get_by_test_id("stException").count() == 0, query
         assert UNFORESEEN not in page.inner_text("body"), (name, query)
     assert sorted(workspace.path.parent.iterdir()) == before
-
-
-@contextmanager
-def relaying(base: str) -> Iterator[str]:
-    """A proxy: takes connections on another port and passes bytes on, websockets and all."""
-    inside = urlsplit(base)
-    with socket.create_server(("127.0.0.1", 0)) as outside:
-
-        def pass_on(source: socket.socket, sink: socket.socket) -> None:
-            with suppress(OSError):
-                while data := source.recv(1 << 16):
-                    sink.sendall(data)
-                sink.shutdown(socket.SHUT_WR)
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    one = outside.accept()[0]
-                    other = socket.create_connection((inside.hostname, inside.port))
-                    for pair in ((one, other), (other, one)):
-                        threading.Thread(target=pass_on, args=pair, daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{outside.getsockname()[1]}{inside.path}"
-        outside.shutdown(socket.SHUT_RDWR)
-
-
-def test_behind_a_proxy_under_a_path(
-    visit: Callable[..., Page], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "team/mimic")
-    with serving(workspace.path, "/team/mimic") as base, relaying(base) as proxied:
-        page = visit(f"{proxied}/review?dataset={RUN}&run={RUN}&queue=lowest")
-        expect(page.get_by_role("heading", name="Review", level=1)).to_be_visible()
-        settle(page)
-        decisions = Decisions(workspace, workspace.dataset(RUN))
-        before = len(decisions.history())
-        time.sleep(0.4)
-        page.keyboard.press("k")
-        for _ in range(100):
-            if len(decisions.history()) > before:
-                break
-            time.sleep(0.1)
-        assert len(decisions.history()) == before + 1
-        page.get_by_role("link", name="Explore").click()
-        expect(page.get_by_role("heading", name="Explore", level=1)).to_be_visible()
-        assert page.url.startswith(f"{proxied}/explore")
-        settle(page)
 
 
 def test_the_name_that_a_proxy_is_called_by_is_allowed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
