@@ -1,6 +1,7 @@
 """Workspaces of every released version are read and gone on with; those of a newer one are refused in a sentence."""
 
 import json
+import re
 import shutil
 import sqlite3
 import tarfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mimic import __version__
 from mimic.errors import MimicError
 from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions, Subject
@@ -25,6 +27,12 @@ def workspace(request, tmp_path):
     with tarfile.open(request.param) as archive:
         archive.extractall(tmp_path, filter="data")
     return Workspace(tmp_path)
+
+
+def test_every_released_version_has_left_a_workspace_here():
+    said = (Path(__file__).resolve().parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = set(re.findall(r"^## (\d+\.\d+\.\d+)", said, re.MULTILINE)) - {__version__}
+    assert {"0.1.0"} <= released <= {path.name.removesuffix(".tar.xz") for path in RELEASED}
 
 
 def test_everything_of_an_older_version_is_read(workspace):
@@ -71,7 +79,8 @@ def test_a_newer_file_is_refused_with_both_versions_named(workspace, file):
 
 def test_newer_decisions_are_refused_too(workspace):
     with sqlite3.connect(workspace.path / "decisions.db") as connection:
-        connection.execute("CREATE TABLE mimic_format (version INTEGER)")
+        connection.execute("CREATE TABLE IF NOT EXISTS mimic_format (version INTEGER)")  # 0.1.0 had none
+        connection.execute("DELETE FROM mimic_format")
         connection.execute("INSERT INTO mimic_format VALUES (2)")
     connection.close()
     with pytest.raises(MimicError, match=r"decisions were written by a newer version .*format is 2"):
