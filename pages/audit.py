@@ -26,7 +26,12 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     )
     who = judge.person()
     asked = st.number_input("Samples to judge", 10, 100_000, 200, 10, key="asked", width=150)
-    draw = st.button("Draw", icon=":material/casino:", key="draw")
+    draw = st.button(
+        "Draw",
+        icon=":material/casino:",
+        key="draw",
+        help="Again with a larger number: as many more; the verdicts so far stay",
+    )
 rule = read_rule(found[name].rule)
 table = Dense(chosen.workspace, chosen.dataset)
 if draw:
@@ -34,8 +39,8 @@ if draw:
 audit = next((one for one in list_audits(chosen.workspace) if one.name == name), None)
 if audit is None:
     st.info(
-        "Nothing is drawn for this filter yet. Half of the samples come from what it drops, half from what it keeps; "
-        "they are judged in a random order, without their scores.",
+        "How good is this filter? Choose how many samples you will judge, and press Draw. Half of them come from what "
+        "it drops, half from what it keeps; they are judged in a random order, without their scores.",
         icon=":material/casino:",
     )
     state.leave("audit", chosen.address | {"filter": name})
@@ -103,5 +108,8 @@ if st.toggle("Show what the verdicts say", key="results"):
                 key=f"curve {audit.name}",
                 alt="Precision and recall of other lines, with their intervals",
             )
-    st.caption("An interval holds for a number of verdicts settled beforehand, not for stopping when it looks good.")
+    st.caption(
+        "An interval holds for a number of verdicts settled beforehand, not for stopping when it looks good. Verdicts "
+        "are decisions too: at export they overrule the filter, unless that is switched off."
+    )
 state.leave("audit", chosen.address | {"filter": name})

@@ -106,8 +106,10 @@ with left:
         ],
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        unused = next((column for column in columns if column not in rule.columns), start.column)
+        further = ShareRule(**unused.model_dump(), best=start.best)
         st.button(
-            "A signal", icon=":material/add:", on_click=frame.on_change(lambda: add(("and", start))), key="add signal"
+            "A signal", icon=":material/add:", on_click=frame.on_change(lambda: add(("and", further))), key="add signal"
         )
         others = [column for column in columns if column != start.column][:1]
         two = (start.column, *others)
@@ -210,7 +212,7 @@ with st.expander("As JSON, as a command, and those who have a say"):
 for column, (side, samples) in zip(st.columns(2, gap="large"), ruling.both_sides(rule, table, TILES), strict=True):
     with column:
         low = "lowest" if side == "kept" else "highest"
-        st.markdown(f"**{side.capitalize()}** :small[the {low} scores of its first signal]")
+        st.markdown(f"**{side.capitalize()}** :small[the {low} scores first: the closest calls]")
         cards = rows_of(table.published(min(rule.runs)), samples)
         gallery.show(
             chosen,

@@ -1,5 +1,7 @@
 """Export: a named filter as files that other tools read, with people's decisions or without."""
 
+import shlex
+
 import streamlit as st
 
 from mimic.filters.rules import read_rule
@@ -103,5 +105,11 @@ if go:
                 on_click="ignore",
             )
 st.markdown("**The same from the command line**")
-st.code(f"mimic export {name} --format {form} --out PATH{chosen.workspace.option}", language=None)
+more = "" if overrule else " --no-decisions"
+more += f" --images {images}" if images != "symlink" else ""
+more += f" --shard-size {shard_size}" if form == "webdataset" else ""
+more += f" --column {shlex.quote(column)}" if column else ""
+st.code(
+    f"mimic export {name} --format {form} --out PATH{more}{chosen.workspace.option}", language=None, wrap_lines=True
+)
 state.leave("export", chosen.address | {"filter": name, "format": form})

@@ -116,9 +116,11 @@ def work() -> None:
         counts = decisions.counts()
         relabel = "L relabel, " if chosen.dataset.classes else ""
         other = f" · {text.count(counts['relabel'])} relabel" if relabel else ""
+        keys = {"one": f"K keep, D drop, {relabel}S skip, U undo, arrows look on"}
+        keys |= {"grid": "A pick all; K keep, D drop, S skip what is picked; U undo"}
         st.caption(
             f"Decided in this data set: {text.count(counts['keep'])} keep · {text.count(counts['drop'])} drop{other}. "
-            f"Keys: K keep, D drop, {relabel}S skip, U undo, arrows look on."
+            f"Keys: {keys[view]}."
         )
         samples = judge.again(queue.take(decisions, who, IN_HAND if view == "one" else judge.GRID))
         if not samples:

@@ -59,6 +59,14 @@ with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         icon=":material/grid_view:",
         query_params=chosen.address | near,
     )
+    st.page_link(
+        "pages/review.py",
+        label="Settle it",
+        icon=":material/rate_review:",
+        query_params=chosen.address
+        | ({"queue": near["order"], "near": near["near"]} if near else {"queue": "unscored"}),
+        help="In Review, with those that score like it after it",
+    )
 
 picture, known = st.columns([2, 3], gap="large")
 with picture:

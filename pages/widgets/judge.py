@@ -220,7 +220,7 @@ def _labels(desk: Desk, candidate: Candidate) -> None:
 
     st.selectbox(
         "New label", [*first, *others], index=None, key=key, on_change=on_change(take), format_func=text.plain,
-        placeholder="type, Enter takes it",
+        placeholder="type, or ↓ for the list (the reference's guesses first); Enter takes it",
     )  # fmt: skip
 
 

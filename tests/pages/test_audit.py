@@ -32,7 +32,7 @@ def test_without_a_filter_it_says_what_to_do(published, open_page):
 
 def test_drawing_and_judging_blind(filtered, open_page):
     app = open_page(filtered, "audit", filter="strict")
-    assert "Nothing is drawn" in words(app)
+    assert "press Draw" in words(app)
     app.number_input(key="asked").set_value(60)
     next(button for button in app.button if button.key == "draw").click()
     app.run()

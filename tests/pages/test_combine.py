@@ -59,14 +59,14 @@ def test_a_slider_a_link_and_a_new_step_write_the_rule(published, open_page):
     assert written(app) == "mimic@top60.5%"
     assert address(app, "rule") == f"{RUN}:mimic@top60.5%"
     app.button(key="add signal").click().run()
-    assert written(app) == "mimic@top60.5% & mimic@top80%"
+    assert written(app) == "mimic@top60.5% & ref_logprob@top80%"
     step(app, "link").set_value("minus").run()
     step(app, "cut").set_value("bottom").run()
-    assert written(app) == "mimic@top60.5% - mimic@bottom15%"
+    assert written(app) == "mimic@top60.5% - ref_logprob@bottom15%"
     step(app, "cut").set_value("mixture").run()
-    assert written(app) == "mimic@top60.5% - mimic@mixture"
+    assert written(app) == "mimic@top60.5% - ref_logprob@mixture"
     step(app, "cut").set_value("line").run()
-    assert " - mimic >= " in written(app)
+    assert " - ref_logprob >= " in written(app)
     step(app, "remove", "button").click().run()
     assert written(app) == "mimic@top60.5%"
     assert not app.exception

@@ -73,3 +73,10 @@ def test_a_name_cannot_leave_the_folder(filtered, open_page):
 def _written(app, workspace):
     press(app, "write")
     return workspace.path / "exports" / "strict-jsonl.jsonl"
+
+
+def test_the_command_says_all_that_was_chosen(filtered, open_page):
+    app = open_page(filtered, "export", filter="strict", format="imagefolder")
+    app.toggle(key="overrule").set_value(False).run()
+    app.button_group(key="images").set_value("copy").run()
+    assert "--format imagefolder --out PATH --no-decisions --images copy --workspace" in app.code[-1].value

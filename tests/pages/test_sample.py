@@ -80,3 +80,11 @@ def test_pictures_on_a_server_are_shown(copy, open_page, server):
     server.asked.clear()
     assert not open_page(copy, "threshold", run="synthetic-1500").exception
     assert server.asked  # the gallery's
+
+
+def test_a_sample_leads_to_its_decision(published, open_page):
+    app = open_page(published, "sample", run="synthetic-1500", sample="7")
+    (link,) = [link.proto.query_string for link in app.get("page_link") if link.proto.label == "Settle it"]
+    asked = dict(part.split("=") for part in link.split("&"))
+    review = open_page(published, "review", **asked)
+    assert next(button.key for button in review.button if button.label == "Keep").split()[-1] == "7"
