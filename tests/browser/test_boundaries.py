@@ -80,11 +80,13 @@ def tampered() -> Iterator[tuple[str, str]]:
         "\u202e<script>alert(1)</script>",
         "NaN",
     ]
-    for value in strange:
-        written = quote(value)
-        yield "explore", f"dataset={written}&run={RUN}"
-        yield "threshold", f"run={written}&keep={written}&signal={written}"
-        yield "sample", f"dataset={RUN}&run={RUN}&sample={written}"
+    for shift in range(2):  # every value somewhere on every page, and on one of them as the data set
+        for place, name in enumerate(("explore", "threshold", "sample")):
+            first = 2 * place + shift
+            values = [quote(each) for each in (*strange[first:], *strange[:first])]
+            yield name, "dataset={}&run={}&signal={}&keep={}&sample={}&order={}".format(*values)
+    yield "threshold", f"run={quote(strange[0])}&keep={quote(strange[3])}&signal={quote(strange[4])}"
+    yield "sample", f"dataset={RUN}&run={RUN}&sample={quote(strange[2])}"
     yield "sample", f"dataset={RUN}&run={RUN}&sample=-1"
     yield "sample", f"dataset={RUN}&run={RUN}&sample=99999999999999999999"
     yield "review", f"run={RUN}&queue={quote(strange[1])}&low=1e999&class={quote(strange[0])}&rule={quote(strange[1])}"
