@@ -211,10 +211,9 @@ def naming(line: Line) -> None:
 
 def counted(line: Line) -> None:
     """How many are kept and dropped, and how many of them rightly."""
-    cards = st.columns([3, 3, 2], gap="small")
+    cards = st.columns(2, gap="small")
     cards[0].metric(":blue[:material/check:] Kept", text.count(line.kept), border=True)
     cards[1].metric(":orange[:material/close:] Dropped", text.count(line.dropped), border=True)
-    cards[2].metric("Not scored", text.count(line.not_scored), border=True, help="Exported as kept, and counted apart")
     if published.has_truth:
         truth = truth_at(published, signal, line.score)
         cards = st.columns(2, gap="small")
@@ -222,6 +221,8 @@ def counted(line: Line) -> None:
             "Dropped that are wrong", text.percent(truth.precision), border=True, help="Precision of dropping"
         )
         cards[1].metric("Wrong ones dropped", text.percent(truth.recall), border=True, help="Recall of dropping")
+    if line.not_scored:
+        st.caption(f"{text.count(line.not_scored)} are not scored: exported as kept, and counted apart.")
 
 
 def side(line: Line, name: str) -> None:

@@ -33,7 +33,7 @@ function draw(root, { bars, decided, signal }) {
     root.querySelector(selector).replaceChildren(
       ...values.map((value) => {
         const tick = document.createElement("span");
-        tick.textContent = words(value);
+        tick.dataset.words = words(value);
         put(tick.style, value);
         return tick;
       }),
