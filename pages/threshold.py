@@ -27,7 +27,7 @@ UNITS = ("slider", "count", "share", "score")
 chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
 scored = line_keeping(published, signal, 0).scored
-labels, _ = Dense(chosen.workspace, chosen.dataset).labels()
+table = Dense(chosen.workspace, chosen.dataset)
 
 
 def take(moved: str, keys: dict[str, str]) -> None:
@@ -141,6 +141,7 @@ def the_line() -> None:
                 )
         if chosen.dataset.classes:
             st.markdown("**Kept of each class** :small[the least kept first]")
+            labels, _ = table.labels()  # asked for each time: forty megabytes are not this page's to keep
             balance.show(
                 class_balance(published, signal, line.score, labels), colours, key=f"balance {chosen.run.id} {signal}"
             )

@@ -191,7 +191,8 @@ class Decisions:
     def version(self) -> tuple[int, int]:
         """The latest event's number, and how many there are: with every event both or one of them grows."""
         # both, for of two that are written at once on a server the later may be seen first
-        row = self._database.rows(sa.select(sa.func.max(_EVENTS.c.event).label("last"), sa.func.count().label("n")))[0]
+        query: Any = sa.select(sa.func.max(_EVENTS.c.event).label("last"), sa.func.count().label("n"))
+        row = self._database.rows(query)[0]
         return int(row["last"] or 0), int(row["n"])
 
     def skipped(self, source: str) -> set[int]:
