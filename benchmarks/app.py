@@ -5,8 +5,9 @@
 
 One warm user; p50 and p95 in milliseconds, and the first paint of each page. The page's own clock measures: asking it
 from outside over and over whether it is ready takes the time away that it needs to become so. With --browsers so many
-people click for so many minutes instead: how much memory the server takes, and whether any page shows an error. Writes
-results/app.csv or results/app_load.csv and a section of docs/results.md. Needs Chromium and playwright.
+people click for so many minutes instead: how much memory the server takes, how much processor time it and the browsers
+take, and whether any page shows an error. Writes results/app.csv or results/app_load.csv and a section of
+docs/results.md. Needs Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ REACH = {
     "brush a histogram": 250,
     "brush, unsorted signal": 450,
     "slider released": 200,
+    "line on the bars": 50,
     "page change": 200,
     "compare at another budget": 350,
 }
@@ -55,6 +57,7 @@ WATCH = """
   const read = {
     count: () => texts('[data-testid=stMarkdownContainer]').find((t) => /^[\\d,]+ samples/.test(t)),
     tile: () => everywhere('a.tile')?.href,
+    said: () => everywhere('.line')?.getAttribute('aria-valuetext'),
     metric: () => texts('[data-testid=stMetricValue]').join(),
     picture: () => document.querySelector('[data-testid=stImage] img[alt*=","]')?.alt,
   };
@@ -151,6 +154,14 @@ def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
             for _ in range(min(6, repeat - len(times[name]))):
                 times[name].append(timed(page, "metric", partial(page.keyboard.press, "PageDown")))
 
+    opened(page, f"{base}/threshold")
+    page.get_by_role("slider", name="Line on").focus()
+    times["line on the bars"] = []
+    for _ in range(repeat):
+        time.sleep(0.6)  # the page follows the step before
+        arrow = partial(page.keyboard.press, "ArrowLeft")
+        times["line on the bars"].append(timed(page, "said", arrow, wholly=False))
+
     opened(page, f"{base}/review?queue=random")
     times["next review key"] = []
     for key, _ in zip(cycle("kds"), range(repeat), strict=False):
@@ -185,30 +196,54 @@ def clicking(base: str, until: float, seed: int, found: list[tuple[int, list[str
     found.append((steps, errors))
 
 
-def memory(port: int) -> float:
-    """Megabytes that the server on a port holds (resident)."""
+def server_on(port: int) -> int:
+    """The process of the server on a port."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"streamlit" in words and str(port).encode() in words:
-                pages = int((folder / "statm").read_text().split()[1])
-                return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         except OSError:
             continue  # it ended meanwhile
+        if b"streamlit" in words and str(port).encode() in words:
+            return int(folder.name)
     raise RuntimeError(f"no server on port {port}")
 
 
+def memory(pid: int) -> float:
+    """Megabytes that a process holds (resident)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time of a process, its children and theirs, of those that live now."""
+    seconds: dict[int, float] = {}
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # it ended meanwhile
+        seconds[int(folder.name)] = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        children.setdefault(int(words[1]), []).append(int(folder.name))
+    found, total = [pid], 0.0
+    while found:
+        one = found.pop()
+        total += seconds.get(one, 0.0)
+        found += children.get(one, [])
+    return total
+
+
 def load(base: str, browsers: int, minutes: float) -> pd.DataFrame:
-    """Many people at once: memory of the server by the half minute, steps and errors at the end."""
+    """Many people at once: memory and processor seconds of the server and of all browsers by the half minute."""
     until, found, rows = time.monotonic() + 60 * minutes, [], []  # type: ignore[var-annotated]
     people = [threading.Thread(target=clicking, args=(base, until, seed, found)) for seed in range(browsers)]
     for person in people:
         person.start()
-    port, started = int(base.rsplit(":", 1)[1]), time.monotonic()
+    server, started = server_on(int(base.rsplit(":", 1)[1])), time.monotonic()
     while any(person.is_alive() for person in people):
-        rows.append((round(time.monotonic() - started), round(memory(port))))
+        used = processor(server)
+        rows.append((round(time.monotonic() - started), round(memory(server)), used, processor(os.getpid()) - used))
         time.sleep(min(30, 60 * minutes / 4))
-    frame = pd.DataFrame(rows, columns=["second", "server_mb"])
+    frame = pd.DataFrame(rows, columns=["second", "server_mb", "server_cpu_s", "browsers_cpu_s"])
     errors = [error for _, some in found for error in some]
     print("\n".join(errors[:20]))
     return frame.assign(browsers=browsers, steps=sum(n for n, _ in found), errors=len(errors) + browsers - len(found))

@@ -27,7 +27,7 @@ import pandas as pd
 from playwright.sync_api import Error, Page, sync_playwright
 
 from benchmarks import synthetic
-from benchmarks.app import FLAGS, memory, opened
+from benchmarks.app import FLAGS, memory, opened, server_on
 from benchmarks.tables import Section, markdown, write_csv, write_section
 from docs.screenshots import CHROMIUM, serving
 from mimic.runs import demo
@@ -136,9 +136,9 @@ def sat(workspace: Path, run: str, reviewers: int, minutes: float) -> tuple[list
         work = threading.Thread(target=scoring, args=(workspace, over))
         for thread in (*people, work):
             thread.start()
-        port, started = int(base.rsplit(":", 1)[1]), time.monotonic()
+        server, started = server_on(int(base.rsplit(":", 1)[1])), time.monotonic()
         while any(person.is_alive() for person in people):
-            rows.append((round(time.monotonic() - started), round(memory(port))))
+            rows.append((round(time.monotonic() - started), round(memory(server))))
             time.sleep(min(30, 15 * minutes))
         over.set()
         work.join()
