@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +18,7 @@ from mimic.runs import launch
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.once import once
 from mimic.workspace.queries.threshold import line_keeping
 from mimic.workspace.retrains import Retrain, retrains, untouched
 from pages.widgets import frame
@@ -41,13 +41,13 @@ def quality(workspace: Workspace, dataset: Dataset, published: Published | None 
     return _quality(workspace.path, dataset.name, run, newest, verdicts(workspace, dataset))
 
 
-@lru_cache(maxsize=32)
+@once(32)
 def _quality(path: Path, dataset: str, run: str | None, runs: tuple[str, ...], said: int) -> Assessed:
     workspace = Workspace(path)
     return assess(workspace, workspace.dataset(dataset), run)
 
 
-@lru_cache(maxsize=16)
+@once(16)
 def detected(
     path: Path, published: Published, filters: tuple[str, ...], truth: str, said: int
 ) -> tuple[Judged, dict[str, bands.Found]]:
@@ -56,7 +56,7 @@ def detected(
     return judged, judged.found()
 
 
-@lru_cache(maxsize=16)
+@once(16)
 def _curves(path: Path, id: str, done: int) -> pd.DataFrame:
     return curves(next(one for one in retrains(Workspace(path)) if one.id == id).fits())
 
@@ -66,7 +66,7 @@ def retrained(workspace: Workspace, retrain: Retrain) -> pd.DataFrame:
     return _curves(workspace.path, retrain.id, retrain.jobs - len(retrain.missing))
 
 
-@lru_cache(maxsize=32)
+@once(32)
 def _advice(path: Path, published: Published, said: int, fitted: tuple[int, ...]) -> Advice:
     workspace = Workspace(path)
     return advise(evidence_of(workspace, workspace.run(published.run), published))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import pandas as pd
 
 from mimic.data import NOUN
 from mimic.evaluation.agreement import rank_correlation
 from mimic.evaluation.detection import better_signal, detection_table
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.once import once
 from mimic.workspace.queries.rows import judged
 
 
-@lru_cache(maxsize=16)
+@once(16)
 def detection(published: Published) -> tuple[pd.DataFrame, bool, str]:
     """`detection_table` of the run's signals, and what `better_signal` says of its main one."""
     known = judged(published)
@@ -21,7 +20,7 @@ def detection(published: Published) -> tuple[pd.DataFrame, bool, str]:
     return detection_table(known.signals, known.wrong), *said
 
 
-@lru_cache(maxsize=16)
+@once(16)
 def twins(published: Published) -> list[tuple[str, str]]:
     """Pairs of the run's signals that are one number up to its unit: the path's mean Mimic Score and the loss saved."""
     scored = pd.DataFrame(judged(published).signals).dropna()

@@ -6,12 +6,10 @@ out from them are remembered, up to `MOST` bytes for all visitors together: at t
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ from mimic.errors import MimicError
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, Tables, tables
+from mimic.workspace.queries.once import Kept
 
 MOST = 800_000_000  # bytes
 _ROWS = 1_000_000
@@ -32,50 +31,15 @@ T = TypeVar("T")
 MEASURES = {"score": "score", "weight": "weight * batch_size", "margin": "margin", "neg_loss": "-loss"}
 
 
-_UNKNOWN = object()
-
-
-class _Kept:
-    """What was worked out, the longest unused forgotten first. What is known is given at once, the rest made in turn.
-
-    To sort ten million scores takes a few hundred megabytes for a moment: eight visitors who came at once took eight
-    times that, and often for the same thing.
-    """
-
-    def __init__(self) -> None:
-        self._found: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._making = threading.RLock()  # what is made may ask for others
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        if (found := self._known(key)) is not _UNKNOWN:
-            return cast(T, found)
-        with self._making:
-            if (found := self._known(key)) is not _UNKNOWN:  # somebody else has made it meanwhile
-                return cast(T, found)
-            made = make()
-            with self._lock:
-                self._found[key] = made
-                while sum(map(_bytes, self._found.values())) > MOST and len(self._found) > 1:
-                    self._found.popitem(last=False)
-        return made
-
-    def _known(self, key: Hashable) -> Any:
-        with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-            return self._found.get(key, _UNKNOWN)
-
-
-_KEPT = _Kept()
-
-
 def _bytes(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
     if is_dataclass(value):
         return sum(_bytes(getattr(value, field.name)) for field in fields(value))
     return sum(map(_bytes, value)) if isinstance(value, tuple) else 100
+
+
+_KEPT = Kept(lambda values: sum(map(_bytes, values)) <= MOST)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from mimic.errors import MimicError
 from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, drawn, tables
+from mimic.workspace.queries.once import once
 
 JUDGED = 200_000
 
@@ -35,7 +35,7 @@ class Judged:
         return self.drawn_from is not None
 
 
-@lru_cache(maxsize=4)
+@once(4)
 def judged(published: Published, limit: int = JUDGED) -> Judged:
     """Scores, and whether the label (or caption) is wrong: of all samples where that is known, or of a fixed draw.
 

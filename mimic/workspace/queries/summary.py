@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import pandas as pd
 
 from mimic.workspace.queries.connection import Published, tables
+from mimic.workspace.queries.once import once
 from mimic.workspace.queries.threshold import score_at_rank
 
 
-@lru_cache(maxsize=32)
+@once(32)
 def signal_summary(published: Published) -> pd.DataFrame:
     """One row a signal, in the run's order.
 

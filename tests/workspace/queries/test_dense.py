@@ -1,8 +1,5 @@
 """Columns by sample number are what was published; what is remembered is given up when it grows too much."""
 
-import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,31 +99,3 @@ def test_a_run_without_visits_says_so(table):
     assert table.visits_of("first") == 0
     with pytest.raises(MimicError, match="recorded no visits"):
         next(table.visits("first", "score"))
-
-
-def test_visitors_at_once_wait_for_one_another_and_what_is_made_is_made_once():
-    kept, made, running = dense._Kept(), Counter(), []
-
-    def make(name):
-        made[name] += 1
-        running.append(len(running))
-        assert len(running) == 1  # nobody else is at it
-        time.sleep(0.02)
-        running.pop()
-        return name
-
-    def ask(name):
-        # what is made may ask for what it is made of
-        return kept.get((name, "whole"), lambda: kept.get((name, "part"), lambda: make(name)))
-
-    names = ["a", "b", "a", "b", "a", "b", "a", "b"]
-    with ThreadPoolExecutor(8) as visitors:
-        assert list(visitors.map(ask, names)) == names
-    assert made == {"a": 1, "b": 1}
-
-
-def test_nothing_is_remembered_too():
-    kept, calls = dense._Kept(), []
-    for _ in range(2):
-        assert kept.get("none", lambda: calls.append(1)) is None
-    assert calls == [1]
