@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -124,7 +125,9 @@ def shares(table: pd.DataFrame, colours: Palette, axis: str = "share that is rig
     style_axes(figure, colours, axis, "", 154 + 26 * len(shown))  # lower, and Plotly leaves the title no room
     names = [text.figure_label(str(name), 26) for name in shown["part"]]
     figure.update_yaxes(tickvals=places, ticktext=names, showgrid=False, range=[-0.7, len(shown) - 0.3])
-    figure.update_xaxes(range=[min(100 * float(shown["low"].min()) - 2, 98) if len(shown) else 0, 100.6])
+    figure.update_traces(cliponaxis=False)  # what lies at 100 % is drawn whole
+    lowest = [float(shown[name].min()) for name in ("low", "true") if name in shown]
+    figure.update_xaxes(range=[min(100 * float(np.nanmin(lowest)) - 2, 98) if len(shown) else 0, 100])
     return _legend(figure, colours)
 
 

@@ -129,7 +129,7 @@ def _refuse_to_overwrite(path: Path, overwrite: bool) -> None:
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
-        raise MimicError(f"{path} is there already: choose another path, or say that it is to be replaced (--overwrite)")
+        raise MimicError(f"{path} is there already: choose another path, or have it replaced (--overwrite)")
     if path.is_dir() and not _is_ours(path):
         raise MimicError(f"{path} is a folder that no export made, so it is not replaced: choose another path")
 
