@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mimic import cli
 from mimic.runs import doctor
 from mimic.runs.doctor import Finding, examine
 from mimic.workspace.layout import Workspace
@@ -36,11 +37,16 @@ def test_a_machine_that_can(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing is made and nothing left behind
 
 
-def test_the_command_and_its_json(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mimic.cli", "doctor", "--workspace", str(tmp_path)]
-    plain = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "ok    workspace" in plain.stdout
-    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+def test_the_command_and_its_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["doctor", "--workspace", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["mimic", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0, "ok    workspace" in capsys.readouterr().out) == (0, True)
+    alone = [sys.executable, "-m", "mimic.cli", *command, "--json"]
+    told = json.loads(subprocess.run(alone, capture_output=True, text=True, check=True).stdout)
     assert told["fit"] is True
     assert {"what", "state", "words", "advice"} == set(told["findings"][0])
 

@@ -247,13 +247,14 @@ def test_a_full_disk_is_a_sentence_and_the_same_command_goes_on(digits: Digits, 
 READ_ONLY = """
 mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"
 if touch "$1/x" 2>/dev/null; then echo writable; fi
-for words in "runs" "show $2" "show digits" "compare $2:mimic $2:logprob" "evaluate quality digits" \\
-    "filter $2 --rule mimic@top80%" "export strict --format csv --out $3/kept.csv"; do
+for words in WORDS; do
   "$PYTHON" -m mimic.cli $words --workspace "$1" > "$3/out" 2> "$3/err" && echo "0 $words" \\
     || { echo "$? $words"; cat "$3/err"; }
 done
 MIMIC_WORKSPACE="$1" "$PYTHON" -c "$4" "$5"
 """
+WRITING = ["filter $2 --rule mimic@top80%", "export strict --format csv --out $3/kept.csv"]
+LOOKING = ["runs", "show $2", "show digits", "compare $2:mimic $2:logprob", "evaluate quality digits"]
 PAGES = """
 import sys
 from pathlib import Path
@@ -268,7 +269,7 @@ try:
     decisions.record("ann", "drop", Subject(5, "5", "1"))
 except Exception as error:
     print("refused", error)
-for page in sorted(path.stem for path in (Path(sys.argv[1]).parent / "pages").glob("*.py")):
+for page in PAGES:
     app = AppTest.from_file(sys.argv[1], default_timeout=60)
     if page != "overview":
         app.switch_page(f"pages/{page}.py")
@@ -288,7 +289,13 @@ def test_a_read_only_workspace_is_read(workspace: Workspace, digits: Digits, tmp
     assert (workspace.path / "decisions.db-wal").exists() == log
     out = tmp_path / "out"
     out.mkdir()
-    said = mounting(READ_ONLY, workspace.path, run.id, out, PAGES, ROOT / "app.py").splitlines()
+    # Every command and page as it is after a reviewer was killed, which is harder; else those that read decisions.
+    looked_at = sorted(path.stem for path in (ROOT / "pages").glob("*.py")) if log else ["export", "review"]
+    opened = f"PAGES = {looked_at}\n{PAGES}"
+    words = " ".join(f'"{each}"' for each in (*(LOOKING if log else []), *WRITING))
+    said = mounting(
+        READ_ONLY.replace("WORDS", words), workspace.path, run.id, out, opened, ROOT / "app.py"
+    ).splitlines()
     assert "writable" not in said
     failed = [line for line in said if line[:1].isdigit() and not line.startswith("0 ")]
     assert failed == [f"2 filter {run.id} --rule mimic@top80%"], "\n".join(said)  # which would save a filter
@@ -296,7 +303,7 @@ def test_a_read_only_workspace_is_read(workspace: Workspace, digits: Digits, tmp
     assert "decided {'keep': 0, 'drop': 3, 'relabel': 0}" in said
     assert any("refused" in line and "read-only" in line for line in said)
     pages = [line.replace("\\", "") for line in said if line.startswith("page ")]
-    assert len(pages) > 8
+    assert len(pages) == len(looked_at)
     assert [line for line in pages if not line.endswith(" 0 []") and "read-only" not in line] == []
 
 
