@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -171,11 +172,15 @@ def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
     return pd.DataFrame(steps, columns=["step", "p50_ms", "p95_ms", "reach_p95_ms"])
 
 
-def clicking(base: str, until: float, seed: int, found: list[tuple[int, list[str]]]) -> None:
-    """One person who clicks about until the time is up; adds how many steps it took and which errors were shown."""
+def clicking(base: str, door: str, until: float, seed: int, found: list[tuple[int, list[str]]]) -> None:
+    """One person who clicks about until the time is up; adds how many steps it took and which errors were shown.
+
+    Args:
+        door: where the browser takes orders; everybody has a session of their own in it.
+    """
     rng, steps, errors = np.random.default_rng(seed), 0, []
     with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()
+        page = playwright.chromium.connect_over_cdp(door).new_context().new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_default_timeout(60_000)
         while time.monotonic() < until:
@@ -234,15 +239,25 @@ def processor(pid: int) -> float:
 
 def load(base: str, browsers: int, minutes: float) -> pd.DataFrame:
     """Many people at once: memory and processor seconds of the server and of all browsers by the half minute."""
-    until, found, rows = time.monotonic() + 60 * minutes, [], []  # type: ignore[var-annotated]
-    people = [threading.Thread(target=clicking, args=(base, until, seed, found)) for seed in range(browsers)]
-    for person in people:
-        person.start()
-    server, started = server_on(int(base.rsplit(":", 1)[1])), time.monotonic()
-    while any(person.is_alive() for person in people):
-        used = processor(server)
-        rows.append((round(time.monotonic() - started), round(memory(server)), used, processor(os.getpid()) - used))
-        time.sleep(min(30, 60 * minutes / 4))
+    found: list[tuple[int, list[str]]] = []
+    rows: list[tuple[int, int, float, float]] = []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # one browser with as many sessions: eight of them would take the two cores from the server
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, f"--remote-debugging-port={port}"])
+        started = time.monotonic()
+        door, until = f"http://127.0.0.1:{port}", started + 60 * minutes
+        people = [threading.Thread(target=clicking, args=(base, door, until, seed, found)) for seed in range(browsers)]
+        for person in people:
+            person.start()
+        server = server_on(int(base.rsplit(":", 1)[1]))
+        while any(person.is_alive() for person in people):
+            used = processor(server)
+            rows.append((round(time.monotonic() - started), round(memory(server)), used, processor(os.getpid()) - used))
+            time.sleep(min(30, 60 * minutes / 4))
+        browser.close()
     frame = pd.DataFrame(rows, columns=["second", "server_mb", "server_cpu_s", "browsers_cpu_s"])
     errors = [error for _, some in found for error in some]
     print("\n".join(errors[:20]))
