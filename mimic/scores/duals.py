@@ -103,28 +103,26 @@ def call_along(
     first = given[moving[0]]
     versions = {i: _version(first[i]) for i in split}
     kept = func(*args, **kwargs) if overwrites else None
-    results = {}
-    for k, those in given.items():
-        there = tree_unflatten(those, shape)
-        results[k] = func(*there[0], **there[1])
+    changes: dict[int, list[Tensor | None]] = {}
+    for k in moving:
+        there = tree_unflatten(given[k], shape)
+        result = func(*there[0], **there[1])
+        changes[k] = [_changes(each) if isinstance(each, Tensor) else None for each in tree_flatten(result)[0]]
+        kept = result if kept is None else kept
     written = [i for i in split if _version(first[i]) != versions[i]]  # not what only shares its memory
     if written and not overwrites:
         raise Overwrites
     for i in written:
         _note(leaves[i], [_changes(given[k][i]) if k in given else None for k in range(directions)])
-    found = {k: tree_flatten(each)[0] for k, each in results.items()}
-    own, shape = tree_flatten(kept if overwrites else results[moving[0]])
-    return tree_unflatten(
-        [_noted(each, [found[k][i] if k in found else None for k in range(directions)]) for i, each in enumerate(own)],
-        shape,
-    )
+    own, shape = tree_flatten(kept)
+    of_each = zip(*(changes.get(k, [None] * len(own)) for k in range(directions)), strict=True)
+    return tree_unflatten([_noted(*each) for each in zip(own, of_each, strict=True)], shape)
 
 
-def _noted(result: Any, along: Sequence[Any]) -> Any:
-    """A result with its changes, each of which torch carries in what the function gave along one direction."""
+def _noted(result: Any, changes: Changes) -> Any:
+    """A result of a call with its changes."""
     if not isinstance(result, Tensor):
         return result
-    changes = [None if each is None else _changes(each) for each in along]
     if _changes(result) is None:
         return join((result, changes))
     _note(result, changes)

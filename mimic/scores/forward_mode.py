@@ -228,6 +228,7 @@ class _Mode(TorchFunctionMode):
         self._names = {each.data_ptr(): name for each_of in (own, weights) for name, each in each_of.items()}
         self._together = folded
         self._norms: dict[int, _Norm] = {}
+        self._plainly = partial(_plainly, learnt, self._several)  # not a method, which would keep the pass's tensors
         self._tokens = one_token.OneToken(
             learnt.one_token or {}, learning=learnt.one_token is None, plainly=self._plainly
         )
@@ -268,16 +269,6 @@ class _Mode(TorchFunctionMode):
             with sdpa_kernel(FUSED):
                 return func(*args, **kwargs)
         return self._plainly(func, args, kwargs)
-
-    def _plainly(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """By torch's own forward mode."""
-        if not self._several or func in METADATA:
-            return func(*args, **kwargs)
-        try:
-            return duals.call_along(func, args, kwargs, self._several, func in self._learnt.overwriting)
-        except duals.Overwrites:
-            self._learnt.overwriting.add(func)
-            raise
 
     def refuse(self, tensors: Iterable[Any]) -> None:
         """Stops the pass if one of the tensors is not what the model alone would have made there."""
@@ -360,6 +351,19 @@ class _Mode(TorchFunctionMode):
             names = tuple(each if each is None else self._names.get(each.data_ptr(), _value(each)) for each in given)
             self._norms[self._convolved[1]] = _Norm(names, eps)
         return duals.join(dual_rules.batch_norm(input, mean, variance, weight, bias, eps))
+
+
+def _plainly(
+    learnt: _Learnt, several: int, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What a function gives by torch's own forward mode."""
+    if not several or func in METADATA:
+        return func(*args, **kwargs)
+    try:
+        return duals.call_along(func, args, kwargs, several, func in learnt.overwriting)
+    except duals.Overwrites:
+        learnt.overwriting.add(func)
+        raise
 
 
 def _memory(tensor: Tensor | None) -> int | None:

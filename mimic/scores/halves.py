@@ -1,8 +1,8 @@
 """A model's pass with changes, half a batch at a time: it holds twice what a plain one holds, so half of it as much.
 
-With K changes it holds K + 1 times as much, and takes as many pieces as keep that to twice a plain one's: two for up to
-three changes. Only where that changes nothing: a model may couple the samples of its batch, by batch statistics say. So
-on the first batch the pieces' outputs are compared with the whole batch's.
+Along K directions a layer holds K + 1 times as much and a product besides; (K + 3) // 2 pieces keep that to twice
+what a plain one holds. Only where that changes nothing: a model may couple the samples of its batch, by batch
+statistics say. So on the first batch the pieces' outputs are compared with the whole batch's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pushed: TypeAlias = tuple[Outputs, tuple[Outputs, ...], Tensor | None]
 
 LEAST = 8  # samples in a piece, below which the calls' own cost shows
 # Relative; in another batch the same sample is rounded otherwise.
-_ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.05, torch.float32: 1e-3}
+_ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.05, torch.float32: 1e-4}
 
 
 class PushInHalves:
@@ -43,7 +43,7 @@ class PushInHalves:
 
     def __call__(self, inputs: Inputs, point: Mapping[str, Tensor], tangents: Sequence[Mapping[str, Tensor]]) -> Pushed:
         """Outputs, their changes and the head's input for a batch; see `Pushforward` for point, tangents and errors."""
-        count = min(max(2, 1 + len(tangents) // 2), batch_size(inputs) // LEAST)
+        count = min((len(tangents) + 3) // 2, batch_size(inputs) // LEAST)
         if self._separate is False or count < 2:
             return self._pushed([inputs], point, tangents)
         pushed = self._pushed(_pieces(inputs, count), point, tangents)

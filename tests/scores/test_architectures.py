@@ -85,6 +85,28 @@ def test_classifiers(backward_scores, make, scope, seed):
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("make", [timm_vit, torchvision_resnet, torchvision_vit, hf_vit])
+@seeds
+@lean
+def test_several_scopes_in_one_pass(make, seed):
+    """Each scope gets what it gets alone; torchvision's ResNet overwrites its activations."""
+    torch.manual_seed(seed)
+    start, reference = nudged(make())
+    start.double()
+    images, labels = torch.randn(3, 3, 32, 32).double(), torch.randint(5, (3,))
+    scopes = ["last:1", "full", "last", "re:bias"]
+    directions = [Direction.between(start, reference.state_dict(), each, images) for each in scopes]
+    together = Differentiator(start, directions, cross_entropy)
+    alone = [Differentiator(start, [each], cross_entropy) for each in directions]
+    for _ in range(2):
+        got = together(images, labels).slopes
+        for each, ours in zip(alone, got, strict=True):
+            (theirs,) = each(images, labels).slopes
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert together.methods == ["jvp", "jvp", "closed", "jvp"]
+    assert together._push._push._learnt.together
+
+
 # One of each kind of layer that image models are made of: depthwise and grouped convolutions, gates, global response
 # norm, shifted windows, relative positions, distillation tokens, standardised weights, concatenation, pooling mixers.
 ZOO = {
@@ -166,6 +188,24 @@ def test_pairs_in_their_batch(loss, custom, scope, seed):
         expected.append(-sum((gradients[name] * v[name]).sum() for name in v if gradients[name] is not None) / norm)
     expected = torch.stack(expected)
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("loss", "custom"), [("clip", False), ("siglip", True)])
+@seeds
+@lean
+def test_several_scopes_of_pairs_in_one_pass(loss, custom, seed):
+    torch.manual_seed(seed)
+    start, reference = two_towers(custom).eval(), two_towers(custom).eval()
+    inputs = torch.randn(16, 3, 16, 16), torch.randint(1, 50, (16, 8))
+    scopes = ["image-last", "text-last", "full", "projections"]
+    directions = [Direction.between(start, reference.state_dict(), each) for each in scopes]
+    together = Differentiator(start, directions, get_loss(loss))
+    for _ in range(2):
+        got = together(inputs, None).slopes
+        for direction, ours in zip(directions, got, strict=True):
+            (theirs,) = Differentiator(start, [direction], get_loss(loss))(inputs, None).slopes
+            assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+    assert together._push._push._learnt.together
 
 
 def test_pairs_by_differences_and_by_a_loader():

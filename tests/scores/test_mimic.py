@@ -112,6 +112,24 @@ def test_pixels_that_are_not_finite_give_nan_for_that_sample_alone(make_case, sc
     torch.testing.assert_close(broken[:3], scores[:3])
 
 
+@pytest.mark.parametrize("method", ["auto", "jvp", "difference"])
+@pytest.mark.parametrize("scope", ["last", "full"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_gives_nan_for_that_sample_alone(make_case, bad, scope, method):
+    case = make_case("attention", seed=8)
+    direction = Direction.between(case.start, case.reference.state_dict(), scope)
+
+    def broken(logits, label):
+        loss = F.cross_entropy(logits, label, reduction="none")
+        return loss * torch.where(torch.arange(len(loss)) == 3, bad, 1.0)
+
+    scores = mimic_scores(case.start, case.images, case.labels, direction, broken, method)
+    assert scores.isnan().tolist() == [False, False, False, True, False]
+    kept = torch.tensor([0, 1, 2, 4])
+    whole = mimic_scores(case.start, case.images, case.labels, direction)
+    torch.testing.assert_close(scores[kept], whole[kept], rtol=1e-2, atol=1e-3)
+
+
 def test_half_precision_reference_counts_what_it_holds(make_case):
     case = make_case("mlp", seed=9)
     half = {name: each.half() for name, each in case.reference.state_dict().items()}
