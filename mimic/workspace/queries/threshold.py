@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mimic.workspace.queries.bins import bins_of, scored_samples
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
+from mimic.workspace.queries.once import once
 from mimic.workspace.queries.rows import judged
 
 
@@ -113,20 +114,44 @@ def class_balance(published: Published, signal: str, score: float, labels: NDArr
     # Whole bins on either side come from the bins table; only the bin that the line cuts is looked through.
     below = [one for one in bins_of(published, signal) if one.low <= score]
     cut, upper = (below[-1].number, float32_at_least(below[-1].high)) if below else (-1, -math.inf)
+    binned = _binned_by_class(published, signal)
+    upwards = int(np.searchsorted(binned.bins, cut, side="right"))
+    # in float64, which holds such counts exactly
+    kept_codes, kept_counts = binned.codes[upwards:], binned.counts[upwards:]
+    kept = np.bincount(kept_codes, weights=kept_counts, minlength=len(binned.total)).astype(np.int64)
     with tables(published) as t:
-        whole = t.frame(
-            f"SELECT coalesce(label, -1) AS code, sum(n)::BIGINT AS n,"
-            f" coalesce(sum(n) FILTER (bin > ?), 0)::BIGINT AS kept FROM {t.bins} WHERE signal = ? GROUP BY code",
-            [cut, signal],
-        )
         found = t.arrow(f"SELECT sample FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT", [line, upper])
-    part = np.bincount(labels[found["sample"].to_numpy()] + 1, minlength=len(published.classes) + 1)
-    codes = whole["code"].to_numpy(dtype=np.int64)
-    kept = whole["kept"] + part[codes + 1]
+    kept += np.bincount(labels[found["sample"].to_numpy()] + 1, minlength=len(binned.total))
+    codes = np.flatnonzero(binned.total)
+    kept, total = kept[codes], binned.total[codes]
+    codes = codes - 1
     names = [published.classes[code] if code >= 0 else None for code in codes]
     label = pd.Series(names, dtype=object)  # pandas' own text type would turn None into NaN
-    balance = pd.DataFrame({"label": label, "kept": kept, "dropped": whole["n"] - kept, "share": kept / whole["n"]})
+    balance = pd.DataFrame({"label": label, "kept": kept, "dropped": total - kept, "share": kept / total})
     return balance.sort_values(["share", "label"], ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _BinnedByClass:
+    """A signal's bins by class, upwards: bin, class code + 1, samples, (rows,) each; and samples of each code + 1."""
+
+    bins: NDArray[np.int32]
+    codes: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    total: NDArray[np.int64]
+
+
+@once(4)  # at most twelve bytes a sample each, where nearly every one is in a bin and class of its own
+def _binned_by_class(published: Published, signal: str) -> _BinnedByClass:
+    with tables(published) as t:
+        found = t.arrow(
+            f"SELECT bin::INTEGER AS bin, (coalesce(label, -1) + 1)::INTEGER AS code, n::INTEGER AS n"
+            f" FROM {t.bins} WHERE signal = ? ORDER BY bin",
+            [signal],
+        )
+    bins, codes, counts = (found[name].to_numpy() for name in ("bin", "code", "n"))
+    total = np.bincount(codes, weights=counts, minlength=len(published.classes) + 1).astype(np.int64)
+    return _BinnedByClass(bins, codes, counts, total)
 
 
 @dataclass(frozen=True)
