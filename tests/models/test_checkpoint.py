@@ -146,7 +146,7 @@ def test_broken_files_get_a_sentence(tmp_path):
             load_checkpoint(tmp_path / name)
     torch.save(network().state_dict(), tmp_path / "cut.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:-200])
-    with pytest.raises(MimicError, match="^cut.pt is a broken zip file"):
+    with pytest.raises(MimicError, match=r"^cut\.pt is a broken zip file"):
         load_checkpoint(tmp_path / "cut.pt")
 
 
