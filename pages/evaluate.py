@@ -160,7 +160,7 @@ else:
 if evaluated.can_retrain(chosen) and not evaluated.retraining_going(chosen):
     if st.button("Retrain", icon=":material/play_arrow:", help="Every signal at five budgets, with five seeds"):
         evaluated.begin_retraining(chosen)
-    st.caption("The same in a terminal, where more can be asked for (`mimic evaluate retrain --help`):")
+    st.caption("The same in a terminal, where more can be asked for:")
     st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
 
 # --- how good is the data? ------------------------------------------------------------------------------------------

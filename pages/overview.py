@@ -82,7 +82,7 @@ def unfinished(run: Run) -> None:
         if told.state != "running":
             command = run.facts.get("kind")
             if command in launch.AGAIN:
-                st.caption(f"The same `mimic {command}` command takes it up again from here: what is done is kept.")
+                st.caption(f"The same mimic {command} command takes it up again from here: what is done is kept.")
             if command in launch.AGAIN and st.button("Go on", key=f"go on {run.id}", icon=":material/play_arrow:"):
                 begin(run)
         elif not (bars := running_histogram(run, run.main)).empty:
@@ -248,7 +248,7 @@ with right.container(border=True, height="stretch"):
         spread(280)
         if known is None:
             st.caption(
-                f"The data set has no column `{'fault' if noun == 'caption' else 'truth'}`, "
+                f"The data set has no column “{'fault' if noun == 'caption' else 'truth'}”, "
                 f"so nothing here says which signal finds wrong {noun}s best."
             )
         else:

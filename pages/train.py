@@ -150,7 +150,7 @@ if run.state == "running":
     watch(run.id)
 elif run.state != "published":
     how_far(run)
-    st.caption("The same `mimic train` command takes it up again from its checkpoint.")
+    st.caption("The same mimic train command takes it up again from its checkpoint.")
     course(run)
 else:
     course(run)
@@ -184,7 +184,7 @@ else:
             placeholder="–",
             alt="The last point of each arm",
         )
-        st.caption("The final models lie in the run's folder, as `--start` or `--reference` of `mimic score`:")
+        st.caption("The final models lie in the run's folder, to be start or reference of another run:")
         for file in run.facts["models"].values():
             st.code(str(run.folder / file), language=None, wrap_lines=True)
         st.page_link(

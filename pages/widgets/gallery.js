@@ -49,7 +49,8 @@ export default function ({ data, parentElement }) {
     link.setAttribute("aria-label", tile.alt);
     link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]));
     if (tile.label) link.append(row(tile.label, tile.wraps ? "label wraps" : "label"));
-    if (tile.mark) link.append(row(tile.mark, "truth", "", data.markColour));
+    // a line of its own everywhere, or rows of two galleries side by side are not level
+    if (data.marks) link.append(row(tile.mark || "\u00a0", "truth", "", data.markColour));
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();

@@ -55,7 +55,8 @@ def show(
         _tile(chosen, row, scores, edge, decided.get(int(row["sample"])), picture)
         for row, picture in zip(rows.to_dict("records"), pictures, strict=True)
     ]
-    data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "markColour": colours.wrong}
+    marks = chosen.published.has_truth
+    data = {"tiles": tiles, "name": name, "tile": tile, "empty": empty, "marks": marks, "markColour": colours.wrong}
     _grid(key=key, data=data)
 
 
