@@ -12,6 +12,7 @@ from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from mimic.reports import text as words
 
@@ -112,11 +113,27 @@ def put(**values: Any) -> None:
     """Set parts of the state before their widgets are made.
 
     What is so already is left alone: a widget that is set takes that value, and someone who types or drags on while the
-    page is drawn would be thrown back. On arrival all is set, for another page's widget of that name is another widget.
+    page is drawn would be thrown back. On arrival all is set, for another page's widget of that name is another widget;
+    and so is what the browser has never sent along: it may have lost the first answer for the second before it had the
+    widget's code, which then showed its own default and made that the choice.
     """
     for name, value in values.items():
-        if st.session_state.get(_FRESH) or key(name) not in st.session_state or get(name) != value:
+        if (
+            st.session_state.get(_FRESH)
+            or key(name) not in st.session_state
+            or get(name) != value
+            or not _is_shown(key(name))
+        ):
             st.session_state[key(name)] = value
+
+
+def _is_shown(widget: str) -> bool:
+    """Whether the browser sent the widget's value along with what is being answered: Streamlit has no word for it."""
+    context = get_script_run_ctx()
+    if context is None:
+        return False
+    state = context.session_state._state
+    return state._key_id_mapper.get_id_from_key(widget) in state._new_widget_state.states
 
 
 def change(**values: Any) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import re
+import time
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -119,6 +120,16 @@ def test_a_run_is_watched_until_it_is_published(visit, served, workspace):
     settle(page)  # a menu opened while the page starts again is closed by it
     page.get_by_role("combobox", name="Run", exact=True).click()
     expect(page.get_by_role("option", name="going")).to_be_visible()
+
+
+def test_a_chooser_whose_code_comes_late_shows_what_was_chosen(chromium, served):
+    """By then the page is drawn for the second time, and only the first answer said what to show."""
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.route(re.compile("Selectbox.*[.]js"), lambda route: (time.sleep(4), route.continue_()))
+        page.goto(served)
+        expect(page.get_by_text("Advice", exact=True)).to_be_visible()  # in the second answer
+        expect(page.get_by_role("combobox", name="Data set")).to_have_value(RUN)
 
 
 def test_back_undoes_a_step(visit, served):
