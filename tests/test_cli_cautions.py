@@ -16,14 +16,14 @@ from tests.workspace.queries.conftest import known  # noqa: F401
 def test_the_check_is_heeded_and_the_advised_command_works(known, command):
     path = known.workspace.runs_folder / "first" / "run.json"
     facts = read_json(path)
-    check = {"verdict": "Weak", "sentence": "The reference knows little.", "reference_agreement": 0.3}
+    check = {"verdict": "Weak", "sentence": "It knows little.", "samples": 1141, "reference_agreement": 0.3}
     check |= {"start_agreement": 0.2, "mean": 1.0, "mean_low": 0.5, "mean_high": 1.5}  # as older versions kept it
     write_json(path, facts | {"check": check})
     try:
         code, said, beside = command("filter", "first", "--dry-run")
         assert code == 0
         assert "caution" not in said
-        assert "check of first says Weak: The reference knows little." in re.sub(r"\s+", " ", beside)
+        assert "check of first says Weak: It knows little." in re.sub(r"\s+", " ", beside)
         (line,) = [line for line in beside.splitlines() if line.startswith("advised")]
         asked = shlex.split(line.removeprefix("advised"))
         if asked[0] == "mimic":

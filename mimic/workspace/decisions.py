@@ -4,8 +4,7 @@ events   one a key press: keep, drop, relabel, skip, or undo (which names the ev
 claims   who has a sample in hand, and until when; a claim that runs out is anybody's
 
 A sample's decision is its latest keep, drop or relabel that nobody undid; the latest by its number, for clocks are
-turned back. Events belong to a data set's contents, so
-they never meet other samples of the same number.
+turned back. Events belong to a data set's contents, so they never meet other samples of the same number.
 """
 
 from __future__ import annotations
@@ -340,8 +339,11 @@ def looked_at(workspace: Workspace, dataset: Dataset) -> tuple[int, int]:
 
 
 def _over(now: float) -> sa.ColumnElement[bool]:
-    """Claims that have run out; one that ends later than any claim can was made before the clock was turned back."""
-    return sa.or_(_CLAIMS.c.until <= now, _CLAIMS.c.until > now + CLAIM_SECONDS)
+    """Claims that have run out; one that ends far later than any claim can was made before the clock was turned back.
+
+    Far later: on a server somebody who asked the time after us may have claimed before us, and that claim holds.
+    """
+    return sa.or_(_CLAIMS.c.until <= now, _CLAIMS.c.until > now + 2 * CLAIM_SECONDS)
 
 
 def _standing(content: str) -> sa.Select[Any]:

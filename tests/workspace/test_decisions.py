@@ -20,7 +20,7 @@ from mimic.data import Sample
 from mimic.errors import MimicError
 from mimic.workspace.database import URL_VARIABLE
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.decisions import Decision, Decisions, Subject, looked_at, overruling, standing
+from mimic.workspace.decisions import CLAIM_SECONDS, Decision, Decisions, Subject, looked_at, overruling, standing
 from mimic.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +171,12 @@ def test_a_claim_runs_out(opened):
     time.sleep(0.25)
     assert opened().claim("bob", [3]) == [3]
     assert opened().claim("ann", [3]) == []
+
+
+def test_a_claim_holds_against_who_asked_the_time_before_it_was_made(opened):
+    """On a server two people's questions overlap: a claim made meanwhile ends later than one's own would."""
+    assert opened().claim("ann", [3], seconds=CLAIM_SECONDS + 1) == [3]
+    assert opened().claim("bob", [3, 4]) == [4]
 
 
 def test_what_is_no_decision_is_said(opened):
