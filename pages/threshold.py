@@ -202,12 +202,13 @@ def naming(line: Line) -> None:
     if of == [chosen.address, line.score]:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.success(f"Saved {text.markdown(name)}: {text.count(line.kept)} kept.", icon=":material/check:")
-            st.page_link(
-                "pages/export.py",
-                label="Export it",
-                icon=":material/download:",
-                query_params=chosen.address | {"filter": name},
-            )
+            for page, label, icon, asked in (
+                ("review", "Review what it drops", "rate_review", {"queue": f"dropped {name}"}),
+                ("audit", "Audit it", "fact_check", {"filter": name}),
+                ("export", "Export it", "download", {"filter": name}),
+            ):
+                shown = chosen.address | asked
+                st.page_link(f"pages/{page}.py", label=label, icon=f":material/{icon}:", query_params=shown)
 
 
 def counted(line: Line) -> None:
