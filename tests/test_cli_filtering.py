@@ -65,6 +65,7 @@ def test_audit_from_draw_to_intervals(known, command, tmp_path):  # noqa: F811
     code, said, _ = command("audit", "strict", "--draw", 300, "--out", path)
     assert code == 0
     assert "drawn       150 samples that strict drops and 150 that it keeps" in said
+    assert command("audit", "strict", "--draw", 300, "--out", path)[0] == 2  # it may hold verdicts by now
     code, _, said = command("audit", "strict", "--verdicts", path)
     assert (code, "no verdict is filled in" in said, said.count("\n")) == (2, True, 1)
     code, _, said = command("audit", "strict")

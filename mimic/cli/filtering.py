@@ -87,6 +87,8 @@ def audit(
     place = Workspace(workspace)
     table, rule = _filtered(place, name)
     if draw is not None:
+        if out is not None and out.exists():
+            raise MimicError(f"{out} is there and may hold verdicts: say another --out, or remove it")
         drawn = begin(table, name, rule, draw, seed)
         below, above = (len(zone.samples) for zone in drawn.zones)
         console().print(f"drawn       {below:,} samples that {name} drops and {above:,} that it keeps")
