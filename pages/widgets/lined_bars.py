@@ -36,7 +36,8 @@ _figure = st.components.v2.component(
     </svg>
     <div class="y" aria-hidden="true"></div>
     <div class="x" aria-hidden="true"></div>
-    <div class="line" role="slider" tabindex="0" aria-label="Line" aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"></div>
+    <div class="line" role="slider" tabindex="0"
+      aria-label="Line" aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"></div>
     <span class="said"></span>
     <span class="tip"></span>
   </div>
