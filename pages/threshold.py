@@ -148,7 +148,7 @@ def the_line() -> None:
     for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
         with column:
             side(line, name)
-    state.leave("threshold", chosen.address | {"keep": line.kept})
+    state.leave("threshold", chosen.address | {"keep": str(line.kept)})  # as words, for 0 is a place like any other
     if st.session_state.pop("just saved", False):
         st.rerun()  # the list below has one more
 

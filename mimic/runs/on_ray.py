@@ -118,8 +118,10 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 def _look_for(address: str | None) -> None:
     """Raises OSError or ValueError where no cluster answers: Ray would try for minutes, and print each time it did."""
-    from ray._private.services import canonicalize_bootstrap_address  # what "auto" stands for is known nowhere else
-
+    try:
+        from ray._private.services import canonicalize_bootstrap_address  # what "auto" stands for is known nowhere else
+    except ImportError:
+        return  # another version of Ray, which then says at length what it does not find
     found = canonicalize_bootstrap_address(address) if address else None
     if found is None:
         return

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
-import streamlit as st
 
 from mimic.reports import text
 from mimic.reports.palette import Palette
+from pages.widgets.component import component
 
-_HERE = Path(__file__).parent
-_figure = st.components.v2.component(
-    "mimic-balance",
-    html="<figure><ol></ol><figcaption>share of the class's scored samples, %</figcaption></figure>",
-    css=(_HERE / "balance.css").read_text(encoding="utf-8"),
-    js=(_HERE / "balance.js").read_text(encoding="utf-8"),
+_figure = component(
+    "balance", "<figure><ol></ol><figcaption>share of the class's scored samples, %</figcaption></figure>"
 )
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
-import streamlit as st
 
 from mimic.data import NOUN
 from mimic.reports import text
 from mimic.reports.palette import Palette
 from mimic.workspace.decisions import Decision, standing
 from mimic.workspace.thumbs import Thumbnail, thumbnails
+from pages.widgets.component import component
 from pages.widgets.frame import Chosen
 
-_HERE = Path(__file__).parent
-_grid = st.components.v2.component(
-    "mimic-gallery",
-    html='<div class="grid" role="group"></div>',
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
-)
+_grid = component("gallery", '<div class="grid" role="group"></div>')
 
 
 def show(

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
@@ -24,12 +23,13 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.review import Candidate
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets import signin, state
+from pages.widgets.component import component
 from pages.widgets.frame import Chosen, on_change
 
 GUARD = 0.15
 LARGE, TILE, GRID = 512, 160, 12
 
-_keys = st.components.v2.component("mimic-keys", js=(Path(__file__).parent / "keys.js").read_text(encoding="utf-8"))
+_keys = component("keys")
 
 
 @dataclass(frozen=True)

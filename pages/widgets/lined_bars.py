@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,11 +18,11 @@ from mimic.reports.palette import Palette
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.histogram import histogram
 from mimic.workspace.queries.threshold import Line
+from pages.widgets.component import component
 
-_HERE = Path(__file__).parent
-_figure = st.components.v2.component(
-    "mimic-lined-bars",
-    html="""
+_figure = component(
+    "lined_bars",
+    """
 <div class="figure" role="group">
   <div class="plot">
     <svg class="decided" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
@@ -44,8 +43,6 @@ _figure = st.components.v2.component(
   <span class="unit" aria-hidden="true">samples</span>
   <div class="title" aria-hidden="true"></div>
 </div>""",
-    css=(_HERE / "lined_bars.css").read_text(encoding="utf-8"),
-    js=(_HERE / "lined_bars.js").read_text(encoding="utf-8"),
 )
 
 

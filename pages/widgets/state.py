@@ -132,8 +132,11 @@ def _is_shown(widget: str) -> bool:
     context = get_script_run_ctx()
     if context is None:
         return False
-    state = context.session_state._state
-    return state._key_id_mapper.get_id_from_key(widget) in state._new_widget_state.states
+    try:
+        state = context.session_state._state
+        return state._key_id_mapper.get_id_from_key(widget) in state._new_widget_state.states
+    except AttributeError:  # another version of Streamlit: a chooser that comes late is then on its own
+        return True
 
 
 def change(**values: Any) -> None:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks import synthetic
 from docs.screenshots import serving
+from mimic.workspace.decisions import Decisions
 from mimic.workspace.layout import Workspace
 from tests.pages.conftest import add_hostile
 
@@ -53,6 +54,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     synthetic.build(made, 900, classes=5, shard=300, pictures=25)
     add_hostile(made)
     return made
+
+
+@pytest.fixture
+def decisions(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Decisions:
+    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
+    return Decisions(workspace, workspace.dataset("synthetic-900"))
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,6 @@ RUN = "synthetic-900"
 
 
 @pytest.fixture
-def decisions(workspace, monkeypatch):
-    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
-    return Decisions(workspace, workspace.dataset(RUN))
-
-
-@pytest.fixture
 def scores(workspace) -> dict[str, np.ndarray]:
     table = Dense(workspace, workspace.dataset(RUN))
     return {name: table.scores(RUN, name) for name in ("mimic", "margin")}

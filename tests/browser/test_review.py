@@ -6,17 +6,10 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from mimic.workspace.decisions import Decisions
 from tests.browser.conftest import press, settle, shown
 
 pytestmark = pytest.mark.browser
 RUN = "synthetic-900"
-
-
-@pytest.fixture
-def decisions(workspace, monkeypatch):
-    monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
-    return Decisions(workspace, workspace.dataset(RUN))
 
 
 def test_without_a_mouse_from_key_to_log(visit, served, decisions):
