@@ -69,6 +69,7 @@ def train(
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("digits")
     (folder / "images").mkdir()
     data = load_digits()

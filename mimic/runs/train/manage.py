@@ -177,7 +177,7 @@ class Training:
                 self._save(arm)
                 return
             self._validate(arm, epoch)
-            self._save(arm)
+            self._may_stop(arm, save=True)
 
     def _epoch(self, arm: Arm, epoch: int, first: int, order: list[Any]) -> None:
         every = max(self._epoch_steps // POINTS, 1)
@@ -191,11 +191,16 @@ class Training:
             if place % every == 0 or place == self._epoch_steps:
                 self._note(arm, epoch, "train", arm.point())
             self._tell(arm)
-            stop, save = self._agreed(self._stopping(), time.monotonic() - self._saved > CHECKPOINT_SECONDS)
-            if stop or save:
-                self._save(arm)
-            if stop:
-                raise KeyboardInterrupt
+            if place < self._epoch_steps:  # the last step's checkpoint comes after the points that end the epoch
+                self._may_stop(arm, time.monotonic() - self._saved > CHECKPOINT_SECONDS)
+
+    def _may_stop(self, arm: Arm, save: bool) -> None:
+        """A checkpoint if it is time for one, or if the training is to stop, which it then does."""
+        stop, save = self._agreed(self._stopping(), save)
+        if stop or save:
+            self._save(arm)
+        if stop:
+            raise KeyboardInterrupt
 
     def _agreed(self, *asked: bool) -> list[bool]:
         """What any of the processes asks for, all do."""

@@ -156,6 +156,23 @@ def test_ctrl_c_keeps_the_step_it_was_at(workspace: Workspace, config: Configure
     assert seen[0].done == seen[0].resumed == done[-1]
 
 
+def test_ctrl_c_at_the_end_of_an_epoch_loses_no_point_of_the_curves(workspace: Workspace, config: Configured) -> None:
+    asked = config(epochs=2)
+    whole = train(workspace, asked)
+    expected = table(whole, "curves")
+    shutil.rmtree(whole.folder)
+    asked_once = []
+
+    def interrupt(state: Progress) -> None:
+        if state.done == state.total // 2 and not asked_once:
+            asked_once.append(state)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, asked, on_progress=interrupt)
+    pd.testing.assert_frame_equal(table(train(workspace, asked), "curves"), expected, check_exact=True)
+
+
 def test_the_final_model_is_scored_like_any_start(workspace: Workspace, digits: Digits, config: Configured) -> None:
     run = train(workspace, config())
     file = run.folder / run.facts["models"]["grad_mimic"]
