@@ -12,6 +12,7 @@ is not, so pictures are asked for in haste.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import posixpath
 import random
@@ -26,8 +27,8 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from mimic.errors import MimicError, MissingExtra
 
-# Scheme → what brings it: an extra of ours, or a package. "memory" is fsspec's own, for tests.
-_BROUGHT_BY = {"s3": "s3", "gs": "gcsfs", "hf": "hf", "memory": ""}
+# Scheme → the extra that brings it. "memory" is fsspec's own, for tests.
+_BROUGHT_BY = {"s3": "s3", "gs": "gs", "hf": "hf", "memory": ""}
 # Many small files at once; botocore's own retries would multiply with those here, as would s3fs's.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {
@@ -36,7 +37,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 ATTEMPTS, IN_HASTE = 6, 3
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
-_SOON, _NO_ANSWER = 3.0, 15.0  # seconds in haste: until nothing is asked for again, and until nobody is waited for
+# Seconds until nothing is asked for again, in haste and else: Google's and the Hub's clients ask again by themselves,
+# and wait as long as their servers say.
+_SOON, _LONG = 3.0, 60.0
+_NO_ANSWER = 15.0  # seconds in haste until nobody is waited for
 _AT_ONCE = 16  # files of a client that asks for one at a time
 _BLOCK = 8 << 20  # bytes asked for at once where a file is read from front to end
 
@@ -90,13 +94,13 @@ class Remote:
         return self
 
     def exists(self) -> bool:
-        return bool(_patiently(lambda: self._files.exists(self._path)))
+        return self._kind() is not None
 
     def is_file(self) -> bool:
-        return bool(_patiently(lambda: self._files.isfile(self._path)))
+        return self._kind() == "file"
 
     def is_dir(self) -> bool:
-        return bool(_patiently(lambda: self._files.isdir(self._path)))
+        return self._kind() == "directory"
 
     def size(self) -> int:
         """In bytes.
@@ -142,6 +146,13 @@ class Remote:
         if "://" in inside or normal.startswith("/") or normal.partition("/")[0] == ".." or "\0" in normal:
             raise ValueError("path leads out of the root")
         return normal
+
+    def _kind(self) -> str | None:
+        """What it is, or None where nothing is there. The clients' own `isfile` takes a server in trouble for "no"."""
+        try:
+            return str(_patiently(lambda: self._files.info(self._path))["type"])
+        except FileNotFoundError:
+            return None
 
     @property
     def _files(self) -> Any:
@@ -220,7 +231,7 @@ def read_ranges(wanted: Sequence[tuple[Remote, int, int]], in_haste: bool = Fals
     left, began = list(range(len(wanted))), time.monotonic()
     for attempt in range(IN_HASTE if in_haste else ATTEMPTS):
         if attempt:
-            if in_haste and time.monotonic() - began > _SOON:
+            if time.monotonic() - began > (_SOON if in_haste else _LONG):
                 break
             _pause(attempt)
         asked = _asked([wanted[place] for place in left], _NO_ANSWER if in_haste else None)
@@ -240,8 +251,11 @@ def _asked(wanted: Sequence[tuple[Remote, int, int]], seconds: float | None) -> 
         if files.async_impl:
             names, firsts, ends = map(list, zip(*ranges, strict=True))
             return list(files.cat_ranges(names, firsts, ends, on_error="return", timeout=seconds))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(partial(_one_range, files), ranges))
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            return list(pool.map(partial(_one_range, files), ranges, timeout=seconds))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     except TimeoutError:
         return [OSError(f"no answer within {seconds:g} s")] * len(wanted)
     except Exception as error:  # whatever the server's client raises, as for a single file
@@ -250,7 +264,7 @@ def _asked(wanted: Sequence[tuple[Remote, int, int]], seconds: float | None) -> 
 
 def _one_range(files: Any, wanted: tuple[str, int, int]) -> bytes | Exception:
     try:
-        return bytes(files.cat_file(*wanted))
+        return bytes(files.cat_file(*wanted, cache_type="none"))  # and not the 5 MB after it
     except Exception as error:
         return error
 
@@ -290,22 +304,25 @@ def _filesystem(scheme: str) -> Any:
     """fsspec's, which keeps one a process, and makes a new one in a fork.
 
     Raises:
-        MissingExtra, MimicError: what reads such URLs is not installed.
+        MissingExtra: what reads such URLs is not installed.
     """
     import fsspec
 
+    # Else gcsfs asks by gRPC of what kind a bucket is, before every request where that is not allowed.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    logging.getLogger("gcsfs").setLevel(
+        logging.CRITICAL
+    )  # a traceback for each request that fails; we say it ourselves
     try:
         files = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
-        files.retries = 1  # of s3fs and gcsfs
+        files.retries = 1  # of s3fs
         return files
     except ImportError:
-        brings = _BROUGHT_BY[scheme]
-        if brings == "gcsfs":
-            raise MimicError(f"{scheme}:// needs a package that is not installed: pip install gcsfs") from None
-        raise MissingExtra(f"{scheme}://", brings) from None
+        raise MissingExtra(f"{scheme}://", _BROUGHT_BY[scheme]) from None
 
 
 def _patiently(ask: Callable[[], _T]) -> _T:
+    began = time.monotonic()
     for attempt in range(ATTEMPTS):
         if attempt:
             _pause(attempt)
@@ -315,17 +332,19 @@ def _patiently(ask: Callable[[], _T]) -> _T:
             raise
         except Exception as error:  # botocore's, aiohttp's, … : each client has errors of its own
             found = _error(error)
-            if not passes(found) or attempt == ATTEMPTS - 1:
+            if not passes(found) or attempt == ATTEMPTS - 1 or time.monotonic() - began > _LONG:
                 raise found from None
     raise AssertionError("unreachable")
 
 
 def _error(error: Exception) -> OSError:
-    if isinstance(error, OSError):
-        return error
     words = (str(error).splitlines() or [""])[0][:160] or type(error).__name__
+    # The Hub's errors have the answer with them, gcsfs's its status.
+    status = getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
     # botocore's NoCredentialsError, google-auth's DefaultCredentialsError, …
-    return PermissionError(words) if "Credentials" in type(error).__name__ else OSError(words)
+    if status in (401, 403) or words.startswith("Forbidden: ") or "Credentials" in type(error).__name__:
+        return PermissionError(words)
+    return error if isinstance(error, OSError) else OSError(words)
 
 
 def passes(error: OSError) -> bool:

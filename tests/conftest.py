@@ -7,31 +7,39 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.s3 import ENVIRONMENT, Server, serving
+from tests.servers import Server, serving
 
 # Two pytest processes share the cores already: a second thread in each makes small operations several times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="module", params=["s3", "gs", "hf"])
+def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(request.param) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[Server]:
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    with serving() as server:
+    with serving("s3") as server:
         yield server
 
 
 @pytest.fixture
-def server(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """An S3 server that s3:// leads to; it behaves until it is told otherwise."""
-    import s3fs
+def server(any_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of each kind, which its scheme leads to; it behaves until it is told otherwise."""
+    yield from _led(any_server, monkeypatch)
 
-    from mimic import storage
 
-    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": s3_server.url}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(storage, "_PAUSE", 0.01)
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield s3_server
-    s3_server.fault = lambda number: None
-    s3_server.asked.clear()
+@pytest.fixture
+def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The same of S3 alone, for what is not about the kind of server."""
+    yield from _led(s3_server, monkeypatch)
+
+
+def _led(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server.without_pauses(monkeypatch)
+    server.lead(monkeypatch, server.url)
+    yield server
+    server.fault = lambda number: None
+    server.asked.clear()

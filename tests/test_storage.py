@@ -5,23 +5,26 @@ from __future__ import annotations
 import io
 import shutil
 import socket
+import sys
 import tarfile
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.registry import _registry
 from PIL import Image
 
 from mimic import images, storage
-from mimic.errors import MimicError
-from mimic.images import UnreadableImage, image_bytes, images_bytes, is_there
+from mimic.errors import MimicError, MissingExtra
+from mimic.images import UnreachableImage, UnreadableImage, image_bytes, images_bytes, is_there
 from mimic.runs.importing import import_dataset
 from mimic.storage import Remote, location
 from mimic.workspace import thumbs
 from mimic.workspace.layout import Workspace
 from mimic.workspace.samples import read_samples
 from mimic.workspace.thumbs import thumbnail, thumbnails
-from tests.s3 import BUCKET, Server, bad_days
+from tests.servers import READS, ROOTS, Server, bad_days
 
 
 def classes(folder: Path) -> Path:
@@ -35,7 +38,7 @@ def classes(folder: Path) -> Path:
     return folder
 
 
-def test_class_folders_on_s3_are_listed_as_they_are_here(server: Server, tmp_path: Path) -> None:
+def test_class_folders_on_a_server_are_listed_as_they_are_here(server: Server, tmp_path: Path) -> None:
     folder, workspace = classes(tmp_path / "folder"), Workspace(tmp_path / "w")
     url = server.upload(folder, "classes")
     here, found = import_dataset(workspace, folder, "here")
@@ -57,7 +60,7 @@ def shard(path: Path) -> Path:
     return path
 
 
-def test_a_sample_of_a_tar_on_s3_is_one_request_for_its_own_bytes(server: Server, tmp_path: Path) -> None:
+def test_a_sample_of_a_tar_on_a_server_is_one_request_for_its_own_bytes(server: Server, tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     shard(tmp_path / "shards/00000.tar")
     shard(tmp_path / "shards/00001.tar")
@@ -72,7 +75,7 @@ def test_a_sample_of_a_tar_on_s3_is_one_request_for_its_own_bytes(server: Server
     server.asked.clear()
     assert image_bytes(there.root, path) == image_bytes(here.root, path)
     offset, size = (int(each) for each in path.partition("#")[2].partition("/")[0].split("+"))
-    assert server.asked == [(f"/{BUCKET}/shards/00001.tar", f"bytes={offset}-{offset + size - 1}")]
+    assert server.reads == [("shards/00001.tar", f"bytes={offset}-{offset + size - 1}")]
     assert is_there(there.root, path)
     assert not is_there(there.root, path.replace(f"+{size}/", "+99999999/"))
 
@@ -107,19 +110,15 @@ def timed_page(url: str, cache: Path) -> tuple[float, set[str]]:
 def test_a_server_that_is_down_costs_a_page_a_moment_and_the_next_none(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import s3fs
-
     url = server.upload(classes(tmp_path / "folder"), "down")
     monkeypatch.setattr(storage, "_PAUSE", 0.5)  # as users have it
     monkeypatch.setattr(thumbs, "_AWAY", {})
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        s3fs.S3FileSystem.clear_instance_cache()
+        server.lead(monkeypatch, f"http://127.0.0.1:{unused.getsockname()[1]}")
         seconds, reasons = timed_page(url, tmp_path / "cache")
     assert (seconds < 6, reasons) == (True, {AWAY}), seconds
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)  # it is back, and is left alone for the rest of the minute
-    s3fs.S3FileSystem.clear_instance_cache()
+    server.lead(monkeypatch, server.url)  # it is back, and is left alone for the rest of the minute
     seconds, reasons = timed_page(url, tmp_path / "cache")
     assert (seconds < 0.5, reasons, server.asked) == (True, {AWAY}, [])
     thumbs._AWAY[location(url).server] = time.monotonic()
@@ -130,29 +129,27 @@ def test_a_server_that_is_down_costs_a_page_a_moment_and_the_next_none(
 def test_a_server_that_takes_calls_and_says_nothing_is_not_waited_for(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import s3fs
-
     monkeypatch.setattr(storage, "_NO_ANSWER", 1.0)
     monkeypatch.setattr(storage, "_SOON", 0.5)
     monkeypatch.setattr(thumbs, "_AWAY", {})
     with socket.create_server(("127.0.0.1", 0), backlog=100) as dumb:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{dumb.getsockname()[1]}")
-        s3fs.S3FileSystem.clear_instance_cache()
-        seconds, reasons = timed_page(f"s3://{BUCKET}/dumb", tmp_path / "cache")
+        server.lead(monkeypatch, f"http://127.0.0.1:{dumb.getsockname()[1]}")
+        seconds, reasons = timed_page(f"{ROOTS[server.scheme]}/dumb", tmp_path / "cache")
         assert (seconds < 5, reasons) == (True, {AWAY}), seconds
-        (found,) = images_bytes(location(f"s3://{BUCKET}/dumb"), ["a.png"], in_haste=True)
+        (found,) = images_bytes(location(f"{ROOTS[server.scheme]}/dumb"), ["a.png"], in_haste=True)
         assert str(found) == "file cannot be read (no answer within 1 s)"
 
 
-def test_one_picture_that_fails_leaves_the_others(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_one_picture_that_fails_leaves_the_others(s3: Server, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(thumbs, "_AWAY", {})
-    url = server.upload(classes(tmp_path / "folder"), "some")
-    server.fault = lambda number: "slow" if "val" in server.asked[number][0] else None
+    monkeypatch.setattr(storage, "_SOON", 60.0)  # however busy this machine is
+    url = s3.upload(classes(tmp_path / "folder"), "some")
+    s3.fault = lambda number: "slow" if "val" in s3.asked[number][0] else None
     shown = thumbnails(location(url), ["train/a/1.png", "val/b/3.png"], tmp_path / "cache")
     assert shown[0].uri
     assert "reduce your request rate" in shown[1].reason
     assert thumbs._AWAY == {}
-    assert len(server.asked) == 1 + storage.IN_HASTE
+    assert len(s3.asked) == 1 + storage.IN_HASTE
 
 
 def test_files_of_a_client_that_asks_for_one_at_a_time_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,27 +173,61 @@ def test_files_of_a_client_that_asks_for_one_at_a_time_come_together(monkeypatch
     assert str(found[8]) == "file is missing"
 
 
-def test_a_server_that_never_answers_is_a_counted_reason_soon(server: Server, tmp_path: Path) -> None:
-    url = server.upload(classes(tmp_path / "folder"), "throttled")
-    server.fault = lambda number: "slow"
+def test_a_server_that_never_answers_is_a_counted_reason_soon(s3: Server, tmp_path: Path) -> None:
+    url = s3.upload(classes(tmp_path / "folder"), "throttled")
+    s3.fault = lambda number: "slow"
     began = time.monotonic()
     with pytest.raises(UnreadableImage, match=r"file cannot be read \(.*reduce your request rate"):
         image_bytes(location(url), "train/a/1.png")
     assert time.monotonic() - began < 20
-    assert len(server.asked) == storage.ATTEMPTS
-    server.fault = lambda number: "drop"
+    assert len(s3.asked) == storage.ATTEMPTS
+    s3.fault = lambda number: "drop"
     assert isinstance(images_bytes(location(url), ["train/a/1.png"])[0], UnreadableImage)
 
 
 def test_a_missing_key_is_not_asked_for_again(server: Server) -> None:
+    server.put("something/there.png", b"1")
     with pytest.raises(UnreadableImage, match="file is missing"):
-        image_bytes(location(f"s3://{BUCKET}/nothing"), "here.png")
+        image_bytes(location(f"{ROOTS[server.scheme]}/something"), "here.png")
+    assert len(server.reads) <= 1
+    assert len(server.asked) == len(set(server.asked))
+
+
+def test_what_is_forbidden_is_not_asked_for_again(server: Server) -> None:
+    server.put("locked/a.png", b"1")
+    server.fault = lambda number: "forbidden"
+    with (
+        pytest.raises(MimicError, match=r"/locked cannot be read \(.*your keys"),
+        storage.reached(place := location(f"{ROOTS[server.scheme]}/locked")),
+    ):
+        place.find()
     assert len(server.asked) == 1
+    server.fault = lambda number: "forbidden" if READS[server.scheme].fullmatch(server.asked[number][0]) else None
+    (found,) = images_bytes(place, ["a.png"])
+    assert isinstance(found, UnreadableImage)
+    assert not isinstance(found, UnreachableImage)
+    assert len(server.reads) == 1
 
 
-def test_an_empty_object_is_said_as_an_empty_file_is(server: Server) -> None:
-    server.client.put_object(Bucket=BUCKET, Key="empty/a.png", Body=b"")
-    assert image_bytes(location(f"s3://{BUCKET}/empty"), "a.png") == b""
+def test_a_bucket_that_is_not_there_is_a_sentence(server: Server, tmp_path: Path) -> None:
+    root = ROOTS[server.scheme] + "-of-nobody"
+    with pytest.raises(MimicError, match=rf"{root}/x does not exist"):
+        import_dataset(Workspace(tmp_path), location(f"{root}/x"), "x")
+
+
+def test_trouble_is_not_taken_for_absence(server: Server, tmp_path: Path) -> None:
+    url = server.upload(classes(tmp_path / "folder"), "trouble")
+    server.fault = lambda number: "slow"
+    place = location(f"{url}/val")
+    assert isinstance(place, Remote)
+    for ask in (place.is_file, place.is_dir, place.exists):
+        with pytest.raises(OSError, match=r"(?i)rate|unavailable"):
+            ask()
+
+
+def test_an_empty_object_is_said_as_an_empty_file_is(s3: Server) -> None:
+    s3.put("empty/a.png", b"")
+    assert image_bytes(location(f"{ROOTS['s3']}/empty"), "a.png") == b""
 
 
 @pytest.mark.parametrize(
@@ -225,14 +256,14 @@ def test_a_path_stays_a_path() -> None:
     assert location("torchvision:DTD") == Path("torchvision:DTD")
 
 
-def test_what_reads_a_kind_and_is_not_installed_is_named() -> None:
-    with pytest.raises(MimicError, match="pip install gcsfs"):
+def test_what_reads_a_kind_and_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(_registry, "gs", raising=False)  # it may have been imported already
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(MissingExtra, match=r"mimic-score\[gs\]"):
         location("gs://bucket/x").exists()
 
 
 def test_a_file_is_read_from_front_to_end_and_in_jumps() -> None:
-    import fsspec
-
     data = bytes(range(256)) * 100_000
     fsspec.filesystem("memory").pipe_file("/folder/big", data)
     with location("memory://folder/big").open() as file:
@@ -245,7 +276,7 @@ def test_a_file_is_read_from_front_to_end_and_in_jumps() -> None:
 
 
 def test_a_server_without_keys_is_a_sentence_at_once(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import s3fs
 
@@ -259,9 +290,9 @@ def test_a_server_without_keys_is_a_sentence_at_once(
         import_dataset(Workspace(tmp_path), location("s3://pictures/x"), "x")
 
 
-def test_a_folder_called_credentials_is_asked_for_again(server: Server, tmp_path: Path) -> None:
-    url = server.upload(classes(tmp_path / "folder"), "credentials")
-    server.fault = lambda number: "drop" if number == 0 else None
+def test_a_folder_called_credentials_is_asked_for_again(s3: Server, tmp_path: Path) -> None:
+    url = s3.upload(classes(tmp_path / "folder"), "credentials")
+    s3.fault = lambda number: "drop" if number == 0 else None
     assert image_bytes(location(url), "val/b/3.png") == (tmp_path / "folder/val/b/3.png").read_bytes()
     assert storage.passes(storage._error(RuntimeError("https://host/credentials/a.png: connection reset")))
 

@@ -1,7 +1,8 @@
 """Hugging Face data sets with their images inside: folders of `save_to_disk`, and Parquet as their Hub keeps it.
 
 Nothing is unpacked from an Arrow file: it is not compressed, so a sample's path says where in it the image lies, as in
-a tar (see `mimic.images`). Parquet is compressed: its images are copied once, byte for byte, to Arrow files of ours.
+a tar (see `mimic.images`). Parquet is compressed: its images are copied once, byte for byte, to Arrow files of ours;
+so it may lie on a server, as on the Hub itself.
 Both are read by pyarrow, for the places of the bytes are what the package `datasets` does not tell.
 """
 
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +26,9 @@ import pyarrow.parquet as pq
 from mimic.errors import MimicError
 from mimic.images import member_path
 from mimic.sources.listing import Found, Listing, Root
-from mimic.sources.manifest import OTHERWISE, listing_of
+from mimic.sources.manifest import OTHERWISE, here, listing_of
 from mimic.sources.text import clean
+from mimic.storage import Location, Remote, children
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*\.parquet")  # train-00000-of-00002.parquet, as the Hub names them
@@ -38,14 +41,17 @@ _BROKEN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSEr
 class _File:
     """One file of a data set, and the split that it belongs to."""
 
-    path: Path
+    path: Location
     split: str | None
 
 
-def is_hugging_face(path: Path) -> bool:
-    """Whether a path is a folder of `save_to_disk`, or an Arrow or Parquet file, or a folder of such, with images."""
+def is_hugging_face(path: Location) -> bool:
+    """Whether a path is a folder of `save_to_disk`, or an Arrow or Parquet file, or a folder of such, with images.
+
+    On a server only Parquet is.
+    """
     try:
-        if path.is_dir() and ((path / _STATE).is_file() or (path / _SPLITS).is_file()):
+        if isinstance(path, Path) and path.is_dir() and ((path / _STATE).is_file() or (path / _SPLITS).is_file()):
             return True
         files = _files(path)
         return bool(files) and _image_column(_schema(files[0].path)) is not None
@@ -53,14 +59,14 @@ def is_hugging_face(path: Path) -> bool:
         return False
 
 
-def read_hugging_face(path: Path, into: Path | None, classes: list[str] | None = None) -> Listing:
+def read_hugging_face(path: Location, into: Path | None, classes: list[str] | None = None) -> Listing:
     """The rows of all splits, in the order of splits and files.
 
     A column ``label``, or the only one of class labels, is the label; without one, a column of captions is judged.
     Other columns are kept as they came, but for further images and bytes.
 
     Args:
-        path: the folder or file.
+        path: the folder or file; on a server, of Parquet.
         into: where the images of Parquet files are copied to; None: they are refused.
         classes: class names in the order wanted; by default as the data set's own features name them.
 
@@ -77,13 +83,16 @@ def read_hugging_face(path: Path, into: Path | None, classes: list[str] | None =
             raise MimicError(f"{path} is compressed, and there is nowhere to copy its images to: import it")
         into.mkdir(parents=True, exist_ok=True)
         root = into
-    allowed = Root(root)
+    allowed, begun = Root(root), Counter[str | None]()
     for file in files:
-        try:
-            table, own = _table(file, allowed, found)
-        except _BROKEN as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise MimicError(f"{file.path} cannot be read as {file.path.suffix} ({reason}): save it again") from None
+        with here(file.path) as local:
+            try:
+                table, own = _table(file, local, allowed, found, begun)
+            except _BROKEN as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise MimicError(
+                    f"{file.path} cannot be read as {file.path.suffix} ({reason}): save it again"
+                ) from None
         tables.append(table)
         names = names or own
     try:
@@ -95,18 +104,24 @@ def read_hugging_face(path: Path, into: Path | None, classes: list[str] | None =
     return replace(listing_of(path, whole, allowed.path, classes or names), kind="hugging face", found=found)
 
 
-def _files(path: Path) -> list[_File]:
-    if path.is_file():
-        return [_File(path, None)] if path.suffix in (".arrow", ".parquet") else []
+def _files(path: Location) -> list[_File]:
+    if path.suffix in (".arrow", ".parquet") and path.is_file():
+        return [_File(path, None)] if path.suffix == ".parquet" or isinstance(path, Path) else []
     if not path.is_dir():
         return []
-    if (path / _SPLITS).is_file():
+    if isinstance(path, Path) and (path / _SPLITS).is_file():
         splits = [split for split in _json(path / _SPLITS).get("splits", []) if isinstance(split, str)]
         return [_File(file.path, split) for split in splits for file in _saved(path, path / split)]
-    if (path / _STATE).is_file():
+    if isinstance(path, Path) and (path / _STATE).is_file():
         return _saved(path, path)
-    found = sorted(path.glob("[!.]*.parquet")) or sorted(path.glob("data/[!.]*.parquet"))
-    return [_File(file, named[1] if (named := _SHARD.fullmatch(file.name)) else None) for file in found]
+    found = _parquet(path)
+    return found if found or "data" not in children(path)[1] else _parquet(path / "data")
+
+
+def _parquet(folder: Location) -> list[_File]:
+    """The Parquet files right in a folder, and the splits that their names tell."""
+    names = [name for name in children(folder)[0] if name.endswith(".parquet") and not name.startswith(".")]
+    return [_File(folder / name, named[1] if (named := _SHARD.fullmatch(name)) else None) for name in names]
 
 
 def _saved(root: Path, folder: Path) -> list[_File]:
@@ -129,7 +144,10 @@ def _json(file: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _schema(file: Path) -> pa.Schema:
+def _schema(file: Location) -> pa.Schema:
+    if isinstance(file, Remote):
+        with file.open() as opened:
+            return pq.read_schema(opened)
     if file.suffix == ".parquet":
         return pq.read_schema(file)
     with pa.memory_map(str(file)) as mapped:
@@ -167,9 +185,17 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     return {name: [clean(str(each)) for each in names] for name, names in labels.items() if isinstance(names, list)}
 
 
-def _table(file: _File, allowed: Root, found: Found) -> tuple[pa.Table, list[str] | None]:
-    """A file's rows as a manifest would have them, and the names of its label's classes."""
-    schema = _schema(file.path)
+def _table(
+    file: _File, local: Path, allowed: Root, found: Found, begun: Counter[str | None]
+) -> tuple[pa.Table, list[str] | None]:
+    """A file's rows as a manifest would have them, and the names of its label's classes.
+
+    Args:
+        file: as it is called.
+        local: the same on this machine.
+        begun: how many rows of each split are in the files before; told of this one's.
+    """
+    schema = _schema(local)
     column = _image_column(schema)
     if column is None:
         raise MimicError(
@@ -181,18 +207,19 @@ def _table(file: _File, allowed: Root, found: Found) -> tuple[pa.Table, list[str
         if not _is_bytes(field.type) and not (pa.types.is_struct(field.type) and _is_image(field.type))
     ]  # fmt: skip
     if file.path.suffix == ".parquet":
-        rows = pq.ParquetFile(file.path).read(columns=wanted)
-        places = _places(_copied(file.path, column, Path(str(allowed.path))), column, allowed)
+        rows = pq.ParquetFile(local).read(columns=wanted)
+        places = _places(_copied(local, column, Path(str(allowed.path))), column, allowed)
     else:
-        with pa.memory_map(str(file.path)) as mapped:
+        with pa.memory_map(str(local)) as mapped:
             rows = pa.ipc.open_stream(mapped).read_all().select(wanted)
-        places = _places(file.path, column, allowed)
+        places = _places(local, column, allowed)
     rows, names = _labelled(file.path, rows, _class_names(schema))
     prefix = f"{file.split}/" if file.split else ""
-    paths = list(places)
+    paths, first = list(places), begun[file.split]
+    begun[file.split] += len(paths)
     ours: dict[str, list[str | None]] = {"path": paths}
     if not {"id", *OTHERWISE["id"]} & set(rows.column_names):
-        ours["id"] = [f"{prefix}{row}" for row in range(len(paths))]
+        ours["id"] = [f"{prefix}{first + row}" for row in range(len(paths))]
     if file.split and "split" not in rows.column_names:
         ours["split"] = [file.split] * len(paths)
     for name, values in ours.items():
@@ -203,7 +230,7 @@ def _table(file: _File, allowed: Root, found: Found) -> tuple[pa.Table, list[str
     return rows.filter(there), names
 
 
-def _labelled(file: Path, rows: pa.Table, classes: dict[str, list[str]]) -> tuple[pa.Table, list[str] | None]:
+def _labelled(file: Location, rows: pa.Table, classes: dict[str, list[str]]) -> tuple[pa.Table, list[str] | None]:
     """The rows with class names for their codes, the label called so, and no column that is taken for ours."""
     taken = [name for name in ("path", *OTHERWISE["path"]) if name in rows.column_names]
     rows = rows.rename_columns([f"{name}_given" if name in taken else name for name in rows.column_names])

@@ -78,7 +78,7 @@ def read_table(path: Location) -> pa.Table:
             f"{path} is no manifest by its ending: use one of {', '.join(READERS)}, a class-folder tree, or shards"
         )
     try:
-        with _here(path) as file:
+        with here(path) as file:
             table = reader(file)
         len(table.column_names)  # each is read as text now, if it is text
         return table
@@ -107,8 +107,8 @@ def listing_of(path: Location, table: pa.Table, root: Location, classes: list[st
 
 
 @contextmanager
-def _here(path: Location) -> Iterator[Path]:
-    """The manifest as a file of this machine: one on a server is copied for as long as it is read."""
+def here(path: Location) -> Iterator[Path]:
+    """A table as a file of this machine: one on a server is copied for as long as it is read."""
     if isinstance(path, Path):
         yield path
         return

@@ -29,12 +29,12 @@ def open_source(
     """
     if is_shards(path):
         return read_shards(path, root, classes)
-    if isinstance(path, Remote):
-        return _open_remote(path, root, classes)
     if is_hugging_face(path):
         if root is not None:
             raise MimicError(f"{path} has its images inside: leave --root out")
         return read_hugging_face(path, into, classes)
+    if isinstance(path, Remote):
+        return _open_remote(path, root, classes)
     if is_coco(path):
         return read_coco(path, root)
     if path.is_file():
@@ -45,7 +45,7 @@ def open_source(
 
 
 def _open_remote(path: Remote, root: Location | None, classes: list[str] | None) -> Listing:
-    """What is on a server, but for shards: Hugging Face's Arrow files and COCO's are read here only."""
+    """What is on a server, but for shards and Parquet with images: Arrow files and COCO's are read here only."""
     if path.suffix.lower() in READERS:
         return read_manifest(path, root, classes)
     if is_image_folder(path):

@@ -19,6 +19,7 @@ from mimic.runs.importing import import_dataset
 from mimic.sources.huggingface import is_hugging_face
 from mimic.sources.open import open_source
 from mimic.workspace.layout import Workspace
+from mimic.workspace.samples import read_samples
 
 datasets = pytest.importorskip("datasets")
 COUNT = 7
@@ -64,6 +65,20 @@ def test_a_saved_data_set_is_read_in_place(shards: int, tmp_path: Path) -> None:
     assert samples[1].path.endswith(".png")
     assert all((a == np.asarray(b)).all() for a, b in zip(pixels(listing), pictures(), strict=True))
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_rows_are_numbered_through_the_files_of_a_split(kind: str, tmp_path: Path) -> None:
+    if kind == "arrow":
+        labelled().save_to_disk(tmp_path / "hub", num_shards=3)
+    else:
+        (tmp_path / "hub/data").mkdir(parents=True)
+        for shard in range(3):
+            part = labelled().shard(3, shard, contiguous=True)
+            part.to_parquet(tmp_path / f"hub/data/train-{shard:05}-of-00003.parquet")
+    dataset, _ = import_dataset(Workspace(tmp_path / "w"), tmp_path / "hub", "numbered")
+    prefix = "train/" if kind == "parquet" else ""
+    assert [sample.id for sample in read_samples(dataset, 0, COUNT)] == [f"{prefix}{row}" for row in range(COUNT)]
 
 
 def test_splits_and_further_columns(tmp_path: Path) -> None:
