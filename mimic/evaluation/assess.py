@@ -87,7 +87,7 @@ def assess(workspace: Workspace, dataset: Dataset, run: str | None = None) -> As
     published = _published(workspace, dataset, run)
     if dataset.classes and has_views(published):
         views = reference_views(published)
-        fit = fit_quality(views.log_probs, views.labels)
+        fit = fit_quality(views.log_probs, views.labels, views.codes, len(views.names))
         known = views.right >= 0
         true = float(views.right[known].mean()) if known.any() else None
         audited = _audited(workspace, dataset, views, fit)

@@ -1,7 +1,7 @@
 """Quality: which share of the given labels is right, with an interval, where nobody knows the truth. Higher is better.
 
 What is needed is what a reference thinks of every sample: its log-probabilities r of the K classes, made without having
-seen the given labels. Stages:
+seen the given labels; or of a few classes, the others alike, which costs a few numbers a sample whatever K. Stages:
 
 1. The model: the meant class z has P(z | picture) = softmax(a · r), and the given label y has P(y | z) = T[z, y], with
    T = I + ρ S. The temperature a corrects a reference that is too sure or not sure enough; ρ is the share of wrong
@@ -26,7 +26,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from mimic.errors import MimicError
 
@@ -43,6 +42,8 @@ _PRIOR = 0.5  # deviation of log a beforehand: matters for a few hundred samples
 _ROUNDS, _EVERY = 30, 5  # of EM, and how often it looks at the temperature again
 _BELIEVED = 10.0  # mistakes a class, spread evenly, that EM believes in beforehand
 _STEP = 1e-4
+_REST = 1e-9  # probability that is left to the other classes at least
+_NONE = -1e3  # log-probability in a cell without a class: it adds nothing, and is a number
 
 
 @dataclass(frozen=True)
@@ -81,40 +82,55 @@ class Fit:
         quality: of the whole set.
         good: (N,) probability that the given label is the meant one.
         labels: (N,) the given labels.
-        probabilities: (N, K) of the meant class, after the temperature, before the given label is looked at.
-        spread: (K, K) S; T = I + rate · S.
-        rate: ρ.
+        rate: ρ; T = I + rate · S.
         influence: (N,) each sample's influence on the share, for intervals.
     """
 
     quality: Quality
     good: Floats
     labels: NDArray[np.int64]
-    probabilities: Floats
-    spread: Floats
     rate: float
     influence: Floats
+    _model: _Model
+
+    def probabilities(self) -> Floats:
+        """(N, K) of the meant class, after the temperature, before the given label is looked at."""
+        return self._model.views.spread_out(self._model.probabilities())
+
+    def spread(self) -> Floats:
+        """(K, K) S."""
+        spread = self._model.spread
+        return _alike(self._model.views.classes) if spread is None else spread
 
 
-def fit_quality(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) -> Fit:
+def fit_quality(
+    log_probs: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    codes: NDArray[np.integer] | None = None,
+    classes: int | None = None,
+) -> Fit:
     """The share of right labels, and each label's probability to be right.
 
     Args:
-        log_probs: (N, K) of a reference that was not trained on these labels, in nats.
+        log_probs: (N, K) of a reference that was not trained on these labels, in nats; with `codes` (N, M), of the
+            classes that they name.
         labels: (N,) the given labels, 0 … K−1.
+        codes: (N, M) classes, no class twice in a row, −1 for none. What they leave of the probability is spread over
+            the other classes alike.
+        classes: K, where `codes` are given.
 
     Raises:
         MimicError: fewer than 50 samples, or a single class.
     """
-    r, y = log_softmax(log_probs.astype(np.float64), axis=1), labels.astype(np.int64)
-    n, classes = r.shape
+    n, classes = len(labels), classes or log_probs.shape[1]
     if n < 50 or classes < 2:
         raise MimicError(
             f"{n} samples of {classes} classes cannot tell how many labels are wrong: 50 of 2 are the least"
         )
-    models = [_maximise(r, y, _alike(classes))]
+    views = _views(log_probs.astype(np.float64), labels.astype(np.int64), codes, classes)
+    models = [_maximise(views, None)]
     if classes <= MOST_CLASSES:
-        models.append(_maximise(r, y, _by_class(r, y, models[0])))
+        models.append(_maximise(views, _by_class(models[0])))
         gain = 2 * (models[1].likelihood - models[0].likelihood)
         more = classes * (classes - 1) - 1  # parameters
         by_class, surely = gain > 2 * more, gain > np.log(n) * more
@@ -123,7 +139,7 @@ def fit_quality(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) ->
     chosen = models[int(by_class)]
     shares = [chosen.share] + ([models[0].share] if by_class and not surely else [])
     if chosen.log_temperature < 0:
-        shares.append(_maximise(r, y, chosen.spread, log_temperature=0.0).share)
+        shares.append(_maximise(views, chosen.spread, log_temperature=0.0).share)
     influence = chosen.influence()
     half = _Z * float(influence.std()) / np.sqrt(n) + ALLOWANCE
     quality = Quality(
@@ -136,7 +152,7 @@ def fit_quality(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) ->
         temperature=float(np.exp(chosen.log_temperature)),
         note=_note(float(np.exp(chosen.log_temperature)), len(shares) > 1),
     )
-    return Fit(quality, chosen.good(), y, chosen.probabilities(), chosen.spread, chosen.rate, influence)
+    return Fit(quality, chosen.good(), views.y, chosen.rate, influence, chosen)
 
 
 def _note(temperature: float, ambiguous: bool) -> str:
@@ -149,25 +165,99 @@ def _note(temperature: float, ambiguous: bool) -> str:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A point of the model's parameters with the data that it is about."""
+class _Views:
+    """Log-probabilities by cells: a class each, and last all classes together that are in none, which are alike.
 
-    r: Floats
+    Attributes:
+        y: (N,) the given labels.
+        classes: K.
+        codes: (N, C) the class of each cell; −1 in the last, and where fewer are named.
+        r: (N, C) the log-probability of each class of a cell.
+        counts: (N, C) how many classes a cell has.
+        own: (N,) the cell of the given label.
+    """
+
     y: NDArray[np.int64]
-    spread: Floats
+    classes: int
+    codes: NDArray[np.int64]
+    r: Floats
+    counts: Floats
+    own: NDArray[np.int64]
+
+    def softmax(self, temperature: float) -> Floats:
+        """(N, C) probability of each class of a cell."""
+        p: Floats = np.exp(temperature * self.r)  # the likeliest has 1/K or more, so it needs no shift
+        p /= self.total(p)[:, None]
+        return p
+
+    def total(self, values: Floats) -> Floats:
+        """(N,) Σ over all classes of a value that those of a cell share."""
+        total: Floats = np.einsum("nc,nc->n", self.counts, values)
+        return total
+
+    def of_given(self, values: Floats) -> Floats:
+        """(N,) the value of the given label."""
+        found: Floats = np.take_along_axis(values, self.own[:, None], axis=1)[:, 0]
+        return found
+
+    def sums(self, matrix: Floats | None) -> Floats:
+        """(N, C) Σ over the classes of a cell of the entry in the given label's column; None: of `_alike`."""
+        if matrix is None:
+            other = 1 / (self.classes - 1)
+            sums: Floats = other * self.counts
+            sums[np.arange(len(self.y)), self.own] -= 1 + other
+            return sums
+        sums = np.where(self.codes >= 0, matrix[self.codes, self.y[:, None]], 0.0)
+        sums[:, -1] = matrix.sum(axis=0)[self.y] - sums.sum(axis=1)
+        return sums
+
+    def spread_out(self, values: Floats) -> Floats:
+        """(N, K) the value of every class."""
+        every = np.repeat(values[:, -1:], self.classes, axis=1)
+        rows, cells = np.nonzero(self.codes >= 0)
+        every[rows, self.codes[rows, cells]] = values[rows, cells]
+        return every
+
+
+def _views(r: Floats, y: NDArray[np.int64], codes: NDArray[np.integer] | None, classes: int) -> _Views:
+    n = len(y)
+    named = np.broadcast_to(np.arange(classes), (n, classes)) if codes is None else codes
+    cells = np.concatenate([named, np.full((n, 1), -1)], axis=1).astype(np.int64)
+    counts = (cells >= 0).astype(np.float64)
+    counts[:, -1] = classes - counts.sum(axis=1)
+    r = np.concatenate([r, np.full((n, 1), _NONE)], axis=1)
+    r[counts == 0] = _NONE
+    rest = counts[:, -1] > 0
+    left = np.maximum(1 - np.exp(r[rest]).sum(axis=1), _REST)
+    r[rest, -1] = np.log(left / counts[rest, -1])
+    most = r.max(axis=1, keepdims=True)
+    r -= most + np.log((counts * np.exp(r - most)).sum(axis=1, keepdims=True))
+    given = cells == y[:, None]
+    own = np.where(given.any(axis=1), given.argmax(axis=1), cells.shape[1] - 1)
+    return _Views(y, classes, cells, r, counts, own)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A point of the model's parameters with the data that it is about; without S mistakes are `_alike`."""
+
+    views: _Views
+    spread: Floats | None
+    sums: Floats  # of S, by cells
     log_temperature: float
     rate: float
 
     def probabilities(self) -> Floats:
-        p: Floats = softmax(np.exp(self.log_temperature) * self.r, axis=1)
-        return p
+        """(N, C) of each class of a cell."""
+        return self.views.softmax(float(np.exp(self.log_temperature)))
 
     def terms(self) -> tuple[Floats, Floats]:
         """(N,) P(meant = given, given | picture) and P(given | picture)."""
         p = self.probabilities()
-        own = p[np.arange(len(self.y)), self.y]
-        right = own * (1 + self.rate * np.diag(self.spread)[self.y])
-        return right, np.maximum(own + self.rate * np.einsum("nk,nk->n", p, self.spread.T[self.y]), 1e-12)
+        own = self.views.of_given(p)
+        diagonal = -1.0 if self.spread is None else np.diag(self.spread)[self.views.y]
+        right = own * (1 + self.rate * diagonal)
+        return right, np.maximum(own + self.rate * np.einsum("nc,nc->n", p, self.sums), 1e-12)
 
     @property
     def likelihood(self) -> float:
@@ -189,7 +279,7 @@ class _Model:
             logs = [np.log(each.terms()[1]) for each in moved]
             return np.stack([logs[0] - logs[1], logs[2] - logs[3]], axis=1) / (2 * _STEP)
 
-        own, n = scores(self), len(self.y)
+        own, n = scores(self), len(self.views.y)
         steps = [(self.moved(at, _STEP), self.moved(at, -_STEP)) for at in (0, 1)]
         hessian = np.stack([(scores(up).mean(axis=0) - scores(down).mean(axis=0)) / (2 * _STEP) for up, down in steps])
         hessian -= np.diag([1 / (_PRIOR**2 * n), 1e-9])
@@ -211,47 +301,60 @@ def _alike(classes: int) -> Floats:
     return spread
 
 
-def _by_class(r: Floats, y: NDArray[np.int64], start: _Model) -> Floats:
+def _by_class(start: _Model) -> Floats | None:
     """S by expectation maximisation over all of T, scaled so that ρ is the share of wrong labels."""
-    classes = r.shape[1]
+    views, classes = start.views, start.views.classes
     transition = np.eye(classes) + max(start.rate, 0.05) * _alike(classes)
     log_temperature = start.log_temperature
-    one_hot = np.eye(classes)[y]
     for turn in range(_ROUNDS):
-        p = softmax(np.exp(log_temperature) * r, axis=1)
-        q = p * transition.T[y]
-        counts = (q / np.maximum(q.sum(axis=1, keepdims=True), 1e-300)).T @ one_hot
+        p = views.softmax(float(np.exp(log_temperature)))
+        counts = _meant(views, p, transition)
         wrong = 1 - np.trace(counts) / counts.sum()
         counts += _BELIEVED * (np.eye(classes) + wrong * _alike(classes))
         transition = counts / counts.sum(axis=1, keepdims=True)
         if turn % _EVERY == _EVERY - 1:
-            log_temperature = _maximise(r, y, transition - np.eye(classes), rate=1.0).log_temperature
-    meant = softmax(np.exp(log_temperature) * r, axis=1).mean(axis=0)
+            log_temperature = _maximise(views, transition - np.eye(classes), rate=1.0).log_temperature
+    meant = views.spread_out(views.softmax(float(np.exp(log_temperature)))).mean(axis=0)
     off = transition - np.eye(classes)
     wrong = float(-(meant * np.diag(off)).sum())
-    return _alike(classes) if wrong < 1e-6 else np.asarray(off / wrong)  # without mistakes there is no pattern
+    return None if wrong < 1e-6 else np.asarray(off / wrong)  # without mistakes there is no pattern
+
+
+def _meant(views: _Views, p: Floats, transition: Floats) -> Floats:
+    """(K, K) how many samples are expected to mean the row's class and were given the column's."""
+    classes = views.classes
+    weights = p / np.maximum((p * views.sums(transition)).sum(axis=1, keepdims=True), 1e-300)
+    rest = weights[:, -1:]
+    # every class as those of the last cell, then each of the other cells by what it differs
+    counts = np.broadcast_to(np.bincount(views.y, rest[:, 0], classes), (classes, classes)).ravel()
+    entries = np.where(views.codes >= 0, views.codes * classes + views.y[:, None], classes * classes)
+    more = np.bincount(entries.ravel(), (weights - rest).ravel(), classes * classes + 1)[:-1]
+    return (counts + more).reshape(classes, classes) * transition
 
 
 def _maximise(
-    r: Floats, y: NDArray[np.int64], spread: Floats, log_temperature: float | None = None, rate: float | None = None
+    views: _Views, spread: Floats | None, log_temperature: float | None = None, rate: float | None = None
 ) -> _Model:
     """The likeliest (log a, ρ); either can be held."""
-    most = min(1.0, 1 / max(float(-np.diag(spread).min()), 1e-9))  # T has no negative entry
-    columns, rows = spread.T[y], np.arange(len(y))
+    # T has no negative entry
+    most = 1.0 if spread is None else min(1.0, 1 / max(float(-np.diag(spread).min()), 1e-9))
+    sums = views.sums(spread)
+    own_r, r = views.of_given(views.r), views.counts * views.r
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         log_a, rho = parameters
-        a = np.exp(log_a)
-        p = softmax(a * r, axis=1)
-        own, mean = p[rows, y], np.einsum("nk,nk->n", p, r)
-        shifted = p * columns
-        every = np.maximum(own + rho * shifted.sum(axis=1), 1e-12)
-        slope = own * r[rows, y] + rho * np.einsum("nk,nk->n", shifted, r) - every * mean
-        gradient = np.array([-(a * slope / every).sum() + log_a / _PRIOR**2, -(shifted.sum(axis=1) / every).sum()])
+        a = float(np.exp(log_a))
+        p = views.softmax(a)
+        own, mean = views.of_given(p), np.einsum("nc,nc->n", p, r)
+        shifted = p * sums
+        change = shifted.sum(axis=1)
+        every = np.maximum(own + rho * change, 1e-12)
+        slope = own * own_r + rho * np.einsum("nc,nc->n", shifted, views.r) - every * mean
+        gradient = np.array([-(a * slope / every).sum() + log_a / _PRIOR**2, -(change / every).sum()])
         return -float(np.log(every).sum()) + 0.5 * (log_a / _PRIOR) ** 2, gradient
 
     held_a = (-_WIDE, _WIDE) if log_temperature is None else (log_temperature, log_temperature)
     held_rho = (0.0, most) if rate is None else (rate, rate)
     begin = [0.0 if log_temperature is None else log_temperature, min(0.2, most) if rate is None else rate]
     found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[held_a, held_rho]).x
-    return _Model(r, y, spread, float(found[0]), float(found[1]))
+    return _Model(views, spread, sums, float(found[0]), float(found[1]))

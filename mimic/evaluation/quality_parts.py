@@ -31,13 +31,14 @@ def quality_by_class(fit: Fit, classes: Sequence[str]) -> pd.DataFrame:
     Returns:
         Columns part, samples, share, low, high; NaN where a part has fewer than `LEAST` samples.
     """
-    meant = np.maximum(fit.probabilities.mean(axis=0), 1e-12)
-    transition = np.eye(len(meant)) + fit.rate * fit.spread
+    probabilities = fit.probabilities()
+    meant = np.maximum(probabilities.mean(axis=0), 1e-12)
+    transition = np.eye(len(meant)) + fit.rate * fit.spread()
     wrong = np.where(np.eye(len(meant), dtype=bool), 0.0, np.maximum(transition, 1e-12)) * meant[:, None]
     rows = []
     for code, name in enumerate(classes):
         own = fit.labels == code
-        ratios = fit.probabilities[own] / meant  # (n, K) ∝ P(picture | meant)
+        ratios = probabilities[own] / meant  # (n, K) ∝ P(picture | meant)
         column = wrong[:, code] / max(wrong[:, code].sum(), 1e-300)
         right, bad = ratios[:, code], ratios @ column
         rows.append((name, int(own.sum()), *_share(bad, right - bad)))
@@ -54,10 +55,11 @@ def quality_by_group(fit: Fit, groups: NDArray[np.object_]) -> pd.DataFrame:
         As `quality_by_class`.
     """
     n = np.arange(len(fit.labels))
-    own = fit.probabilities[n, fit.labels]
-    change = np.einsum("nk,nk->n", fit.probabilities, fit.spread.T[fit.labels])
+    probabilities, spread = fit.probabilities(), fit.spread()
+    own = probabilities[n, fit.labels]
+    change = np.einsum("nk,nk->n", probabilities, spread.T[fit.labels])
     # P(given | picture) is own + ρ · change; the share is 1 − ρ × how likely the group's classes are to be mistaken
-    often = -(fit.probabilities @ np.diag(fit.spread))
+    often = -(probabilities @ np.diag(spread))
     rows = []
     for name in sorted({str(value) for value in groups if value is not None}):
         chosen = np.array([value is not None and str(value) == name for value in groups])

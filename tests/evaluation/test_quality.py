@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
 
 from mimic.errors import MimicError
 from mimic.evaluation.quality import Fit, fit_quality
@@ -119,3 +121,38 @@ def test_a_reference_without_any_doubt_is_no_trouble():
     labels = rng.integers(0, 3, 500)
     sure = np.where(np.eye(3, dtype=bool)[labels], 0.0, -60.0)
     assert fit_quality(sure, labels).quality.share == pytest.approx(1.0, abs=1e-6)
+
+
+@given(st.integers(2, 30), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.6]), st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_a_few_known_classes_say_what_the_whole_matrix_says(classes, known, rate, seed):
+    """Every class's log-probability written out, and mistakes of one class for the next, must give the same fit."""
+    rng = np.random.default_rng(seed)
+    n = 50 + seed % 300
+    named = log_softmax(2 * rng.normal(size=(n, classes)), axis=1)
+    best = np.argsort(-named + rng.normal(size=named.shape), axis=1)[:, :known]
+    codes = np.where(rng.random(best.shape) < 0.9, best, -1)
+    every = np.full((n, classes), np.nan)
+    for row, own in enumerate(codes):
+        own = own[own >= 0]
+        every[row, own] = np.exp(named[row, own])
+        others = np.isnan(every[row])
+        every[row, others] = max(1 - every[row, own].sum(), 1e-9) / max(others.sum(), 1)
+    every = np.log(every / every.sum(axis=1, keepdims=True))
+    truth = (every + rng.gumbel(size=every.shape)).argmax(axis=1)
+    labels = np.where(rng.random(n) < rate, (truth + 1) % classes, truth)
+
+    few = fit_quality(np.take_along_axis(named, np.maximum(codes, 0), axis=1), labels, codes, classes)
+    whole = fit_quality(every, labels)
+    assert few.quality.pattern == whole.quality.pattern
+    assert few.quality.share == pytest.approx(whole.quality.share, abs=1e-9)
+    assert few.quality.temperature == pytest.approx(whole.quality.temperature, abs=1e-9)
+    np.testing.assert_allclose(few.good, whole.good, atol=1e-9)
+    # second differences, which divide what rounding does by the square of a small step
+    np.testing.assert_allclose(few.influence, whole.influence, atol=1e-4 * np.abs(whole.influence).max())
+    assert [few.quality.low, few.quality.high] == pytest.approx([whole.quality.low, whole.quality.high], abs=1e-5)
+    np.testing.assert_allclose(few.probabilities(), softmax(few.quality.temperature * every, axis=1), atol=1e-9)
+    transition = np.eye(classes) + few.rate * few.spread()
+    meant = few.probabilities() * transition.T[labels]
+    good = meant[np.arange(n), labels] / np.maximum(meant.sum(axis=1), 1e-12)
+    np.testing.assert_allclose(few.good, np.clip(good, 0, 1), atol=1e-9)

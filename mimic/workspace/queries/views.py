@@ -1,7 +1,6 @@
-"""What a run's reference thinks of the given labels: log-probabilities of every class, as far as the run kept them.
+"""What a run's reference thinks of the given labels: log-probabilities of those classes that the run kept.
 
-A run keeps the reference's three best classes and, as signal `ref_logprob`, the given label's own. What remains of the
-probability is spread over the other classes alike.
+A run keeps the reference's three best classes and, as signal `ref_logprob`, the given label's own.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from mimic.workspace.queries.connection import Published, drawn, tables
 LIMIT = 50_000  # samples: more narrow no interval that somebody would notice
 _CELLS = 20_000_000  # samples × classes, likewise
 _RANKS = (1, 2, 3)
+_LOWEST = -69.0  # nats: less is none
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Views:
     Attributes:
         samples: (N,) sample numbers, ascending.
         labels: (N,) codes of the given labels in `names`.
-        log_probs: (N, K) float32, in nats.
+        codes: (N, 4) the classes that log-probabilities were kept of, no class twice in a row, −1 for none.
+        log_probs: (N, 4) theirs, in nats; 0 for none.
         names: the K classes: the data set's, then what else the reference knows.
         right: (N,) 1 where the given label is known to be right, 0 where it is known to be wrong, −1 elsewhere.
         drawn_from: how many samples the run has, where these are a draw; None where they are all with a label.
@@ -37,7 +38,8 @@ class Views:
 
     samples: NDArray[np.int32]
     labels: NDArray[np.int64]
-    log_probs: NDArray[np.float32]
+    codes: NDArray[np.int64]
+    log_probs: NDArray[np.float64]
     names: tuple[str, ...]
     right: NDArray[np.int8]
     drawn_from: int | None
@@ -81,11 +83,13 @@ def reference_views(published: Published) -> Views:
         )
         t.cursor.unregister("codes")
     labels = table["label"].to_numpy().astype(np.int64)
+    known, log_probs = _kept(table, labels)
     right = 1 - np.nan_to_num(table["wrong"].cast(pa.int8()).to_numpy(zero_copy_only=False).astype(float), nan=2.0)
     return Views(
         samples=table["sample"].to_numpy(),
         labels=labels,
-        log_probs=_log_probs(table, labels, len(names)),
+        codes=known,
+        log_probs=log_probs,
         names=names,
         right=right.astype(np.int8),
         drawn_from=published.size if share < 1 else None,
@@ -111,23 +115,19 @@ def groups(published: Published, column: str, samples: NDArray[np.int32]) -> NDA
     return np.array([*found["value"].to_pylist(), None], dtype=object)[:-1]
 
 
-def _log_probs(table: pa.Table, labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    n = len(labels)
-    rows = np.arange(n)
-    probabilities = np.full((n, classes), np.nan)
-    for rank in _RANKS:
-        codes = table[f"code_{rank}"].to_numpy(zero_copy_only=False).astype(float)
-        logs = table[f"log_{rank}"].to_numpy(zero_copy_only=False).astype(float)
-        has = ~np.isnan(codes) & ~np.isnan(logs)
-        probabilities[rows[has], codes[has].astype(int)] = np.exp(logs[has])
-    own = table["own"].to_numpy(zero_copy_only=False).astype(float)
-    has = ~np.isnan(own)
-    probabilities[rows[has], labels[has]] = np.exp(own[has])
-    unknown = np.isnan(probabilities)
-    rest = np.maximum(1 - np.where(unknown, 0, probabilities).sum(axis=1), 1e-9)
-    spread = (rest / np.maximum(unknown.sum(axis=1), 1))[:, None]
-    logs = np.log(np.maximum(np.where(unknown, spread, probabilities), 1e-30))
-    return np.asarray(logs, dtype=np.float32)
+def _kept(table: pa.Table, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Codes and log-probabilities: the given label's own first, then the best others."""
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+    own = column("own")
+    codes = np.stack([labels, *(column(f"code_{rank}") for rank in _RANKS)], axis=1)
+    logs = np.stack([own, *(column(f"log_{rank}") for rank in _RANKS)], axis=1)
+    again = (codes == labels[:, None]) & ~np.isnan(own)[:, None]
+    again[:, 0] = False
+    none = np.isnan(codes) | np.isnan(logs) | again
+    return np.where(none, -1, codes).astype(np.int64), np.where(none, 0.0, np.maximum(logs, _LOWEST))
 
 
 def true_codes(published: Published, size: int) -> NDArray[np.int32]:
