@@ -23,7 +23,6 @@ from mimic.evaluation import ruling
 from mimic.filters.expression import parse
 from mimic.filters.rule import Rule
 from mimic.workspace.layout import Workspace
-from mimic.workspace.queries.compare import examples
 from mimic.workspace.queries.dense import Dense
 
 RULES = {
@@ -65,8 +64,7 @@ def measure(workspace: Workspace, repeat: int) -> pd.DataFrame:
         steps[name] = lambda members=members: ruling.crossing([rule(each, share()) for each in members], table, truth)
     a, b = (rule(each, 80) for each in two)
     steps["likeness of two"] = lambda: ruling.likeness(a, b, table)
-    inside = table.inside(a.runs)
-    steps["examples"] = lambda: examples(a.votes(table).votes, b.votes(table).votes, inside, 12, next(budgets))
+    steps["examples"] = lambda: ruling.examples(*(rule(each, share()) for each in two), table)
     rows = []
     for name, act in steps.items():
         cold = seconds(act)

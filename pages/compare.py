@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pyarrow as pa
 import streamlit as st
 
 from mimic.data import NOUN
@@ -10,16 +11,14 @@ from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.filters.rules import AndRule, MinusRule, OrRule, read_rule
 from mimic.filters.signal_rules import Best, ShareRule
-from mimic.reports import comparing_figures as figures
 from mimic.reports import text
-from mimic.reports.figures import CONFIG
 from mimic.workspace.decisions import overruling
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.audit import rows_of
-from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing, density, examples
+from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing
 from mimic.workspace.queries.decided import decided_pairs
 from mimic.workspace.queries.dense import Dense
-from pages.widgets import frame, gallery, state
+from pages.widgets import frame, gallery, plane, state, upset
 from pages.widgets.runs import short_names
 
 TILES, CLASSES = 12, 200
@@ -67,7 +66,8 @@ class Compared:
         keep: how many samples each signal keeps; 0 where only filters are compared.
         crossing, found: how their votes agree; A's and B's.
         alike: how alike A and B rank the samples; None where one has no score.
-        own_truth: whether people's decisions stand in for the truth.
+        decided: people's decisions, as `decisions.overruling` gives them.
+        own_truth: whether these stand in for the truth.
     """
 
     names: list[str]
@@ -76,6 +76,7 @@ class Compared:
     crossing: Crossing
     found: Agreement
     alike: ruling.Likeness | None
+    decided: pa.Table
     own_truth: bool
 
 
@@ -119,10 +120,11 @@ def ask() -> tuple[list[str], int]:
 def compare(names: list[str], keep: int) -> Compared:
     """Count it all."""
     rules = [at(name, keep) for name in names]
-    people = None if table.truth() else ruling.verdicts(table, overruling(chosen.workspace, dataset))
-    crossing = ruling.crossing(rules, table, table.truth() or people)
+    decided = overruling(chosen.workspace, dataset)
+    people = None if dataset.has_truth else ruling.verdicts(table, decided)
+    crossing = ruling.crossing(rules, table, people)
     alike = ruling.likeness(rules[0], rules[1], table)
-    return Compared(names, rules, keep, crossing, crossing.agreement(0, 1), alike, people is not None)
+    return Compared(names, rules, keep, crossing, crossing.agreement(0, 1), alike, decided, people is not None)
 
 
 # --- how alike they are ---------------------------------------------------------------------------------------------
@@ -166,27 +168,20 @@ def scatter(one: Compared) -> None:
     """Where samples lie on A's and B's scores; their rules, where one has none."""
     (a, b, *_), rules, alike = one.names, one.rules, one.alike
     lines = [drawn[1] if drawn else None for drawn in (rule.line(table) for rule in rules[:2])]
-    people = overruling(chosen.workspace, dataset)
-    decided = decided_pairs(people, rules[0].score(table), rules[1].score(table)) if alike else None
     if alike:
-        st.plotly_chart(
-            figures.density(
-                density(alike.pairs), colours, (called(a), called(b)), (lines[0], lines[1]), decided=decided
-            ),
-            config=CONFIG,
-            key=f"density {a} {b}",
-            alt=f"Where samples lie on {called(a)} and {called(b)}",
-        )
+        decided = decided_pairs(one.decided, rules[0].score(table), rules[1].score(table))
+        names = called(a), called(b)
+        plane.density(alike.density, colours, names, (lines[0], lines[1]), decided=decided, key=f"density {a} {b}")
+        if not decided.empty:
+            some = f" of {text.count(one.decided.num_rows)}" if one.decided.num_rows > len(decided) else ""
+            st.caption(
+                f"The marks are {text.count(len(decided))}{some} samples that people decided about: "
+                "a triangle up is kept, a cross dropped, a diamond relabelled."
+            )
     else:
         for letter, name, rule in zip("AB", (a, b), rules, strict=False):
             st.markdown(f"**{letter}: {text.markdown(called(name))}** :small[keeps: {text.markdown(rule.words, 400)}]")
         st.caption("A filter that combines several rules goes by their votes, so there are no scores to draw.")
-    if decided is not None and not decided.empty:
-        some = f" of {text.count(people.num_rows)}" if people.num_rows > len(decided) else ""
-        st.caption(
-            f"The marks are {text.count(len(decided))}{some} samples that people decided about: "
-            "a triangle up is kept, a cross dropped, a diamond relabelled."
-        )
 
 
 def agreement(one: Compared) -> None:
@@ -224,15 +219,11 @@ def together(one: Compared) -> None:
     st.markdown("**Who drops together**")
     everyone = crossing.combinations()
     nobody = everyone[everyone["drops"].map(len) == 0]["samples"].sum()
-    st.plotly_chart(
-        figures.upset(everyone, crossing.dropped().tolist(), [called(name) for name in names], colours),
-        config=CONFIG,
-        key=f"upset {len(names)}",
-        alt="How many samples each combination of the filters drops",
-    )
+    members = [called(name) for name in names]
+    upset.show(everyone, crossing.dropped().tolist(), members, colours, key=f"upset {len(names)}")
     st.caption(
         f"{text.count(nobody)} samples that nobody drops are left out, and so is what somebody has no score for."
-        + (f" The {figures.LARGEST} most frequent of {len(everyone)}." if len(everyone) > figures.LARGEST + 1 else "")
+        + (f" The {upset.LARGEST} most frequent of {len(everyone)}." if len(everyone) > upset.LARGEST + 1 else "")
     )
 
 
@@ -241,12 +232,7 @@ def budgets(one: Compared, alike: ruling.Likeness) -> None:
     a, b = one.names[:2]
     st.markdown("**At every budget** :small[A and B]")
     same = one.keep / alike.pairs.shared if a in columns and b in columns else None
-    st.plotly_chart(
-        figures.overlap(alike.overlaps, colours, same),
-        config=CONFIG,
-        key=f"overlap {a} {b}",
-        alt="Overlap of what A and B drop at every budget, beside chance",
-    )
+    plane.overlap(alike.overlaps, colours, same, key=f"overlap {a} {b}")
     if alike.pairs.a.size < alike.pairs.shared:
         st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
 
@@ -301,8 +287,7 @@ def galleries(one: Compared, seed: int) -> None:
         st.caption(
             f"Up to {TILES} drawn from each group. The edge of a tile shows A's decision on the left, B's on the right."
         )
-    votes = [rule.votes(table).votes for rule in rules[:2]]
-    drawn = examples(votes[0], votes[1], table.inside(rules[0].runs | rules[1].runs), TILES, seed)
+    drawn = ruling.examples(rules[0], rules[1], table, TILES, seed)
     every = [sample for samples in drawn.values() for sample in samples]
     cards = rows_of(chosen.published, every)
     cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
@@ -352,7 +337,7 @@ def body() -> None:
     if dataset.classes:
         with right:
             classes(one)
-    seed = round(state.number("seed", 0) or 0)
+    seed = abs(round(state.number("seed", 0) or 0))
     galleries(one, seed)
     a, b, *also = one.names
     shown = {"a": a if a in filters else None, "b": b, "also": also, "seed": seed}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mimic.data import DROP, KEEP
+from mimic.data import ABSTAIN, DROP, KEEP
 from mimic.errors import MimicError
 from mimic.evaluation.agreement import kendall_correlation, rank_correlation
 from mimic.filters.expression import Scope, expression
@@ -23,7 +23,22 @@ from mimic.filters.rule import Column, Rule
 from mimic.filters.rules import MinusRule, read_rule
 from mimic.filters.signal_rules import Best, OfSignal, ShareRule, SplitRule
 from mimic.workspace.filters import load_filter
-from mimic.workspace.queries.compare import Crossing, Pairs, cross, overlaps, pairs
+from mimic.workspace.queries import compare
+from mimic.workspace.queries.compare import (
+    Ballot,
+    Bits,
+    Cell,
+    Crossing,
+    Density,
+    Groups,
+    Pairs,
+    Placed,
+    cross,
+    density,
+    draw,
+    overlaps,
+    pairs,
+)
 from mimic.workspace.queries.dense import Dense, Truth
 from mimic.workspace.queries.threshold import TruthAtLine
 
@@ -54,9 +69,13 @@ def outcome(rule: Rule, table: Dense) -> Outcome:
     Raises:
         MimicError: a run or signal is gone, or holds no score to draw a line by.
     """
-    votes, inside = rule.opinions(table), table.inside(rule.runs)
-    kept, dropped = (int(np.count_nonzero((votes == side) & inside)) for side in (KEEP, DROP))
-    return Outcome(kept, dropped, int(np.count_nonzero(inside)) - kept - dropped)
+
+    def make() -> Outcome:
+        votes, inside = rule.opinions(table), table.inside(rule.runs)
+        kept, dropped = (int(np.count_nonzero((votes == side) & inside)) for side in (KEEP, DROP))
+        return Outcome(kept, dropped, int(np.count_nonzero(inside)) - kept - dropped)
+
+    return table.remembered(rule.runs, ("outcome", rule), make)
 
 
 def on_side(rule: Rule, table: Dense, side: Literal["kept", "dropped"]) -> NDArray[np.int32]:
@@ -74,18 +93,22 @@ def on_side(rule: Rule, table: Dense, side: Literal["kept", "dropped"]) -> NDArr
     return table.remembered(rule.runs, (side, rule), make)
 
 
-def both_sides(rule: Rule, table: Dense, count: int) -> list[tuple[str, list[int]]]:
+def both_sides(rule: Rule, table: Dense, count: int) -> tuple[tuple[str, list[int]], ...]:
     """The dropped samples that score highest, and the kept ones that score lowest, `count` of each (`Rule.score`)."""
-    votes, inside, score = rule.votes(table).votes, table.inside(rule.runs), rule.score(table)
-    found = []
-    for side, vote, sign in (("dropped", DROP, -1), ("kept", KEEP, 1)):
-        numbers = np.flatnonzero((votes == vote) & inside)
-        keys = sign * score[numbers]
-        if len(numbers) > count:  # the few that come first, without sorting all the others
-            nearest = np.argpartition(keys, count)[:count]
-            numbers, keys = numbers[nearest], keys[nearest]
-        found.append((side, [int(number) for number in numbers[np.lexsort((numbers, keys))]]))
-    return found
+
+    def make() -> tuple[tuple[str, list[int]], ...]:
+        votes, inside, score = rule.votes(table).votes, table.inside(rule.runs), rule.score(table)
+        found = []
+        for side, vote, sign in (("dropped", DROP, -1), ("kept", KEEP, 1)):
+            numbers = np.flatnonzero((votes == vote) & inside)
+            keys = sign * score[numbers]
+            if len(numbers) > count:  # the few that come first, without sorting all the others
+                nearest = np.argpartition(keys, count)[:count]
+                numbers, keys = numbers[nearest], keys[nearest]
+            found.append((side, [int(number) for number in numbers[np.lexsort((numbers, keys))]]))
+        return tuple(found)
+
+    return table.remembered(rule.runs, ("both sides", rule, count), make)
 
 
 def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:
@@ -104,12 +127,82 @@ def against(rule: Rule, table: Dense, truth: Truth) -> TruthAtLine:
 def crossing(rules: Sequence[Rule], table: Dense, truth: Truth | None) -> Crossing:
     """How often each combination of the rules' votes occurs among the samples that any of them is about; exact.
 
+    Args:
+        truth: what is known where the data set itself says nothing, as `verdicts` gives it: of few samples, for each is
+            looked at alone.
+
     Raises:
         MimicError: too many rules; a run or signal of one is gone.
     """
-    labels, classes = table.labels()
-    inside = table.inside(frozenset(run for rule in rules for run in rule.runs))
-    return cross([rule.votes(table).votes for rule in rules], inside, labels, len(classes), truth)
+    runs = frozenset(run for rule in rules for run in rule.runs)
+    found = cross([_ballot(rule, table) for rule in rules], _groups(table), _inside(runs, table))
+    if truth is None or table.dataset.has_truth:
+        return found
+    samples = np.flatnonzero(truth.known & table.inside(runs))
+    votes = [_votes_on(rule, table, samples) for rule in rules]
+    return found.told(table.labels()[0][samples], truth.wrong[samples], votes)
+
+
+def examples(a: Rule, b: Rule, table: Dense, each: int = 12, seed: int = 0) -> dict[Cell, list[int]]:
+    """Cell → a seeded draw of at most `each` of its samples, most of them the same at the next budget."""
+    runs = a.runs | b.runs
+    drawn = table.remembered(runs, ("draw", seed), lambda: draw(table.inside(runs), seed))
+
+    def every(cell: Cell) -> NDArray[np.int64]:
+        left, right = (_ballot(rule, table) for rule in (a, b))
+        of_a = left.drops if cell in ("only A drops", "both drop") else left.keeps
+        of_b = right.drops if cell in ("only B drops", "both drop") else right.keeps
+        return _groups(table).samples(of_a & of_b & _inside(runs, table))
+
+    votes = [_votes_on(rule, table, drawn) for rule in (a, b)]
+    return compare.examples(drawn, votes[0], votes[1], every, each, seed)
+
+
+def _groups(table: Dense) -> Groups:
+    def make() -> Groups:
+        labels, classes = table.labels()
+        return Groups.of(labels, len(classes), table.truth())
+
+    return table.remembered(frozenset(), "groups", make)
+
+
+def _inside(runs: frozenset[str], table: Dense) -> Bits:
+    return table.remembered(runs, "inside in groups", lambda: _groups(table).bits(table.inside(runs)))
+
+
+def _ballot(rule: Rule, table: Dense) -> Ballot:
+    """The rule's votes as bits."""
+
+    def make() -> Ballot:
+        moving = _moving(rule, table)
+        if moving is None:
+            return Ballot.by_votes(rule.votes(table).votes, _groups(table))
+        column, line = moving
+        what = ("placed", column.signal)
+        placed = table.remembered(rule.runs, what, lambda: Placed.of(column.scores(table), _groups(table)))
+        return Ballot.by_line(placed, line)
+
+    return table.remembered(rule.runs, ("ballot", rule), make)
+
+
+def _votes_on(rule: Rule, table: Dense, samples: NDArray[np.integer]) -> NDArray[np.int8]:
+    """The rule's votes on some samples."""
+    moving = _moving(rule, table)
+    if moving is None:
+        return np.asarray(rule.votes(table).votes[samples], dtype=np.int8)
+    column, line = moving
+    scores = column.scores(table)[samples]
+    votes: NDArray[np.int8] = (scores >= line).astype(np.int8)  # KEEP is 1, DROP 0
+    votes[np.isnan(scores)] = ABSTAIN
+    return votes
+
+
+def _moving(rule: Rule, table: Dense) -> tuple[Column, np.float32] | None:
+    """The signal and the line of a rule whose line moves with the budget: the whole column need not vote for each."""
+    if not isinstance(rule, ShareRule) or rule.drop_unscored:
+        return None
+    found = rule.line(table)
+    return (found[0], np.float32(found[1])) if found is not None else None
 
 
 @dataclass(frozen=True)
@@ -118,11 +211,13 @@ class Likeness:
 
     Attributes:
         pairs: both scores, of all samples or of a draw.
+        density: how many of these lie where.
         spearman, kendall: rank correlations on these, −1 … 1.
         overlaps: see `mimic.workspace.queries.compare.overlaps`.
     """
 
     pairs: Pairs
+    density: Density
     spearman: float
     kendall: float
     overlaps: pd.DataFrame
@@ -143,7 +238,7 @@ def likeness(a: Rule, b: Rule, table: Dense) -> Likeness | None:
     def make() -> Likeness:
         of = pairs(a.score(table), b.score(table))
         found = rank_correlation(of.a, of.b), kendall_correlation(of.a, of.b)
-        return Likeness(of, *found, overlaps(of))
+        return Likeness(of, density(of), *found, overlaps(of))
 
     return table.remembered(a.runs | b.runs, ("likeness", scored_by(a), scored_by(b)), make)
 

@@ -45,11 +45,6 @@ def vertical(x: float, colours: Palette) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain", "line": style}
 
 
-def horizontal(y: float, colours: Palette) -> dict[str, Any]:
-    """The same from side to side."""
-    return vertical(0, colours) | {"x0": 0, "x1": 1, "xref": "x domain", "y0": y, "y1": y, "yref": "y"}
-
-
 def _axis(colours: Palette, title: str) -> dict[str, Any]:
     return {
         "gridcolor": colours.grid,
@@ -62,7 +57,7 @@ def _axis(colours: Palette, title: str) -> dict[str, Any]:
     }
 
 
-def ramp(colours: Palette, skip: int = 0) -> list[list[Any]]:
-    """A scale of colours from nothing to most, without its first `skip` steps."""
-    steps = colours.ramp[skip:]
+def ramp(colours: Palette) -> list[list[Any]]:
+    """A scale of colours from nothing to most."""
+    steps = colours.ramp
     return [[place / (len(steps) - 1), colour] for place, colour in enumerate(steps)]

@@ -39,26 +39,33 @@ function row(left, className, right, colour) {
   return made;
 }
 
+function drawn(tile, marks, markColour) {
+  const link = element("a", "tile");
+  link.href = tile.href;
+  link.setAttribute("aria-label", tile.alt);
+  link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]));
+  if (tile.label) link.append(row(tile.label, tile.wraps ? "label wraps" : "label"));
+  // a line of its own everywhere, or rows of two galleries side by side are not level
+  if (marks) link.append(row(tile.mark || "\u00a0", "truth", "", markColour));
+  link.onclick = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    history.pushState(null, "", link.href);
+    window.dispatchEvent(new PopStateEvent("popstate"));
+    window.scrollTo(0, 0);
+  };
+  return link;
+}
+
 export default function ({ data, parentElement }) {
   const grid = parentElement.querySelector(".grid");
   grid.style.setProperty("--tile", `${data.tile}px`);
   grid.setAttribute("aria-label", data.name);
-  const tiles = data.tiles.map((tile) => {
-    const link = element("a", "tile");
-    link.href = tile.href;
-    link.setAttribute("aria-label", tile.alt);
-    link.append(picture(tile), row(tile.scores[0], "score", tile.scores[1]));
-    if (tile.label) link.append(row(tile.label, tile.wraps ? "label wraps" : "label"));
-    // a line of its own everywhere, or rows of two galleries side by side are not level
-    if (data.marks) link.append(row(tile.mark || "\u00a0", "truth", "", data.markColour));
-    link.onclick = (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
-      event.preventDefault();
-      history.pushState(null, "", link.href);
-      window.dispatchEvent(new PopStateEvent("popstate"));
-      window.scrollTo(0, 0);
-    };
-    return link;
-  });
-  grid.replaceChildren(...(tiles.length ? tiles : [element("div", "empty", data.empty)]));
+  const [before, now] = [grid.drawn ?? new Map(), new Map()];
+  for (const tile of data.tiles) {
+    const written = JSON.stringify([tile, data.marks, data.markColour]);
+    now.set(written, before.get(written) ?? drawn(tile, data.marks, data.markColour)); // one that stays is not drawn again
+  }
+  grid.drawn = now;
+  grid.replaceChildren(...(now.size ? now.values() : [element("div", "empty", data.empty)]));
 }

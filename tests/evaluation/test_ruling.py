@@ -1,8 +1,13 @@
 """What a rule does to a published data set, against NumPy; and what names mean there."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
@@ -11,6 +16,7 @@ from mimic.filters.expression import expression, parse
 from mimic.filters.mean_rules import VisitsRule
 from mimic.filters.rule import Column
 from mimic.workspace.filters import save_filter
+from mimic.workspace.queries.compare import CELLS
 from mimic.workspace.queries.dense import Dense
 from tests.workspace.queries.conftest import known  # noqa: F401
 from tests.workspace.queries.test_dense import trained  # noqa: F401
@@ -81,6 +87,34 @@ def test_crossing_and_likeness_go_by_the_rules(known, table):
     other = ruling.likeness(rule(table, "mean(mimic, fine)@top10%"), b, table)
     assert other.spearman != alike.spearman
     assert ruling.likeness(rule(table, "mimic@top5% - fine@bottom5%"), b, table) is None
+
+
+MEMBERS = [
+    "mimic@top50%", "mimic@top0", "fine@top1000", "flat@top10%", "second:fine@top30%", "second:mimic@bottom15%",
+    "mimic >= 0.1", "fine@top40%/class", "second:mimic@top20%!", "mimic@top60% - second:fine@bottom15%", "fine@mixture",
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(MEMBERS), min_size=2, max_size=6, unique=True), st.booleans())
+def test_crossing_is_what_the_votes_say_one_by_one(known, members, by_people):
+    table = Dense(known.workspace, known.workspace.dataset("d"))
+    truth = table.truth()
+    if by_people:  # where the data set itself says nothing
+        table.dataset = replace(table.dataset, facts=table.dataset.facts | {"truth": False, "content": "another"})
+    rules = [rule(table, member) for member in members]
+    inside = table.inside(frozenset(run for one in rules for run in one.runs))
+    votes = [one.votes(table).votes for one in rules]
+    labels, classes = table.labels()
+    expected = np.zeros((len(classes) + 1, 3, *[3] * len(rules)), dtype=np.int64)
+    for i in np.flatnonzero(inside):
+        expected[(labels[i] + 1, int(truth.known[i]) + int(truth.wrong[i]), *(vote[i] + 1 for vote in votes))] += 1
+    assert (ruling.crossing(rules, table, truth).counts == expected).all()
+    drawn = ruling.examples(rules[0], rules[1], table, 5, seed=3)
+    for cell, (b, a) in zip(CELLS, product((KEEP, DROP), repeat=2), strict=True):
+        mine = np.flatnonzero((votes[0] == a) & (votes[1] == b) & inside)
+        assert len(drawn[cell]) == len(set(drawn[cell])) == min(5, len(mine))
+        assert set(drawn[cell]) <= set(mine.tolist())
 
 
 def test_a_training_run_is_cut_at_a_mean_of_nothing(trained):

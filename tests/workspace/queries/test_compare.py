@@ -1,5 +1,6 @@
 """Filters against each other, on arrays drawn at random and on those of a published run, against plain counting."""
 
+import math
 from itertools import product
 
 import numpy as np
@@ -9,8 +10,20 @@ from hypothesis import strategies as st
 
 from mimic.data import ABSTAIN, DROP, KEEP
 from mimic.errors import MimicError
-from mimic.workspace.queries import compare
-from mimic.workspace.queries.compare import CELLS, Agreement, cross, density, examples, overlaps, pairs
+from mimic.workspace.queries.compare import (
+    CELLS,
+    MOST,
+    Agreement,
+    Ballot,
+    Groups,
+    Placed,
+    cross,
+    density,
+    draw,
+    examples,
+    overlaps,
+    pairs,
+)
 from mimic.workspace.queries.dense import Truth
 
 CLASSES = ["cat", "dog"]
@@ -25,21 +38,72 @@ def drawn(seed: int, members: int = 3, size: int = 200):
     return votes, inside, labels, Truth(known, known & (rng.random(size) < 0.3))
 
 
+def crossed(votes, inside, labels, classes, truth):
+    groups = Groups.of(labels, classes, truth)
+    return cross([Ballot.by_votes(vote, groups) for vote in votes], groups, groups.bits(inside))
+
+
+def by_hand(votes, inside, labels, classes, truth):
+    counts = np.zeros((classes + 1, 3, *[3] * len(votes)), dtype=np.int64)
+    for i in np.flatnonzero(inside):
+        counts[(labels[i] + 1, int(truth.known[i]) + int(truth.wrong[i]), *(vote[i] + 1 for vote in votes))] += 1
+    return counts
+
+
 def cell_of(a: int, b: int) -> str | None:
     if ABSTAIN in (a, b):
         return None
     return {(1, 1): "both keep", (0, 1): "only A drops", (1, 0): "only B drops", (0, 0): "both drop"}[a, b]
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 1000), st.integers(1, MOST), st.integers(1, 300), st.integers(1, 30))
+def test_every_combination_is_counted_as_by_hand(seed, members, size, classes):
+    votes, inside, _, truth = drawn(seed, members, size)
+    labels = np.random.default_rng(seed).integers(-1, classes, size).astype(np.int32)
+    expected = by_hand(votes, inside, labels, classes, truth)
+    assert (crossed(votes, inside, labels, classes, truth).counts == expected).all()
+    # what is told one by one, as people do, comes to the same
+    some = np.flatnonzero(truth.known & inside)
+    unknown = crossed(votes, inside, labels, classes, None)
+    told = unknown.told(labels[some], truth.wrong[some], [vote[some] for vote in votes])
+    assert (told.counts == expected).all()
+    assert (unknown.counts[:, 1:] == 0).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.sampled_from([*np.linspace(-1, 1, 5), math.nan, -math.inf, math.inf]), min_size=1, max_size=200),
+    st.sampled_from([*np.linspace(-1, 1, 9), -math.inf, math.inf]),
+    st.integers(0, 1000),
+)
+def test_a_line_is_a_ballot(scores, line, seed):
+    scores, line = np.array(scores, np.float32), np.float32(line)
+    labels = np.random.default_rng(seed).integers(-1, 2, len(scores)).astype(np.int32)
+    groups = Groups.of(labels, 2, None)
+    ballot = Ballot.by_line(Placed.of(scores, groups), line)
+    assert groups.samples(ballot.keeps).tolist() == np.flatnonzero(scores >= line).tolist()
+    assert groups.samples(ballot.drops).tolist() == np.flatnonzero(scores < line).tolist()
+
+
+@pytest.mark.parametrize("classes", [0, 3, 30_000])  # none, few, and more groups than sixteen bits hold
+def test_groups_are_classes_and_what_is_known_of_them(classes):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, classes, 1000).astype(np.int32)
+    known = rng.random(1000) < 0.5
+    truth = Truth(known, known & (rng.random(1000) < 0.5))
+    mask = rng.random(1000) < 0.5
+    groups = Groups.of(labels, classes, truth)
+    expected = np.zeros((classes + 1, 3), dtype=np.int64)
+    np.add.at(expected, (labels[mask] + 1, known[mask].astype(int) + truth.wrong[mask]), 1)
+    assert (groups.counts(groups.bits(mask)) == expected).all()
+
+
 @settings(deadline=None, max_examples=50)
-@given(st.integers(0, 1000), st.sampled_from([7, 50, 1_000_000]))
-def test_every_pair_of_members_is_counted_as_by_hand(seed, rows):
+@given(st.integers(0, 1000))
+def test_every_pair_of_members_is_counted_as_by_hand(seed):
     votes, inside, labels, truth = drawn(seed)
-    compare._ROWS, kept = rows, compare._ROWS
-    try:
-        crossing = cross(votes, inside, labels, 2, truth)
-    finally:
-        compare._ROWS = kept
+    crossing = crossed(votes, inside, labels, 2, truth)
     for a, b in product(range(3), repeat=2):
         if a == b:
             continue
@@ -59,7 +123,7 @@ def test_every_pair_of_members_is_counted_as_by_hand(seed, rows):
 @given(st.integers(0, 1000), st.integers(2, 4))
 def test_combinations_and_classes_are_counted_as_by_hand(seed, members):
     votes, inside, labels, truth = drawn(seed, members)
-    crossing = cross(votes, inside, labels, 2, truth)
+    crossing = crossed(votes, inside, labels, 2, truth)
     everyone = inside & np.all([vote != ABSTAIN for vote in votes], axis=0)
     table = crossing.combinations()
     assert table["samples"].is_monotonic_decreasing
@@ -93,16 +157,21 @@ def test_chance_is_what_unrelated_filters_give():
 
 @pytest.mark.parametrize("size", [300, 300_000])
 def test_examples_lie_in_their_cell_and_are_drawn_again_alike(size):
-    (a, b), inside, _, _ = drawn(1, 2, size)
+    (a, b), inside, *_ = drawn(1, 2, size)
     rare = np.flatnonzero((a == DROP) & (b == DROP))[5:]
     b[rare] = KEEP  # fewer than a draw would find
-    found = examples(a, b, inside, each=9, seed=4)
+    cells = np.array([cell_of(x, y) if here else None for x, y, here in zip(a, b, inside, strict=True)])
+
+    def found_with(seed):
+        some = draw(inside, seed)
+        return examples(some, a[some], b[some], lambda cell: np.flatnonzero(cells == cell), each=9, seed=seed)
+
+    found = found_with(4)
     for cell, samples in found.items():
-        assert all(cell_of(a[sample], b[sample]) == cell and inside[sample] for sample in samples)
-        there = sum(cell_of(x, y) == cell for x, y in zip(a[inside].tolist(), b[inside].tolist(), strict=True))
-        assert len(set(samples)) == len(samples) == min(9, there)
-    assert found == examples(a, b, inside, each=9, seed=4)
-    assert found["both keep"] != examples(a, b, inside, each=9, seed=5)["both keep"]
+        assert all(cells[samples] == cell)
+        assert len(set(samples)) == len(samples) == min(9, (cells == cell).sum())
+    assert found == found_with(4)
+    assert found["both keep"] != found_with(5)["both keep"]
 
 
 def test_pairs_are_both_scores_of_a_sample(known):
@@ -147,7 +216,7 @@ def test_overlap_at_every_budget():
 def test_too_many_or_nothing_in_common_is_said():
     (a, b, _), inside, labels, truth = drawn(0)
     with pytest.raises(MimicError, match="7 filters are too many"):
-        cross([a] * 7, inside, labels, 2, truth)
+        crossed([a] * 7, inside, labels, 2, truth)
     nobody = np.full(200, ABSTAIN, np.int8)
     with pytest.raises(MimicError, match="no sample in common"):
-        cross([nobody, b], inside, labels, 2, None).agreement(0, 1)
+        crossed([nobody, b], inside, labels, 2, None).agreement(0, 1)

@@ -1,0 +1,158 @@
+"""Two axes and what lies between them: where samples lie on two scores, and how far two signals agree at every budget.
+
+Drawn in the browser from places that are shares of the plane, 0 … 1, and words that are ready to be shown: another
+budget moves a line, and what has not changed is not drawn again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mimic.reports import text
+from mimic.reports.palette import Palette
+from mimic.workspace.queries.compare import Density
+from pages.widgets.component import component
+
+CORNERS = {
+    "left top": "only A drops",
+    "right top": "both keep",
+    "left bottom": "both drop",
+    "right bottom": "only B drops",
+}
+DECIDED = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}
+DENSITY, OVERLAP = 400, 230  # heights of the planes, pixels
+
+_plane = component(
+    "plane",
+    """
+<div class="figure" role="img">
+  <div class="legend"></div>
+  <div class="plot">
+    <div class="y"></div>
+    <div class="x"></div>
+    <canvas></canvas>
+    <svg viewBox="0 0 1 1" preserveAspectRatio="none"></svg>
+    <div class="corners"></div>
+    <div class="marks"></div>
+    <div class="line across"></div>
+    <div class="line up"></div>
+    <span class="tip"></span>
+  </div>
+  <div class="title"></div>
+  <div class="side"></div>
+</div>""",
+)
+
+
+def density(
+    found: Density,
+    colours: Palette,
+    names: tuple[str, str],
+    lines: tuple[float | None, float | None],
+    *,
+    decided: pd.DataFrame,
+    key: str,
+) -> None:
+    """How many samples lie where on A's score (across) and B's (up): logarithmic shades, exact where one points.
+
+    Args:
+        names: what A and B are called.
+        lines: of A and B; None where a filter is no line on its score, and then no corner has a name.
+        decided: as `queries.decided.decided_pairs` gives it: a mark for each.
+    """
+    x, y = (
+        None if line is None else float(_shares(edges, np.array([line]))[0])
+        for line, edges in zip(lines, (found.a, found.b), strict=True)
+    )
+    name_a, name_b = (text.plain(name, 80) for name in names)
+    _draw(
+        colours,
+        key,
+        f"Where samples lie on {name_a} and {name_b}",
+        (f"A: {name_a}", f"B: {name_b}"),
+        DENSITY,
+        **_cells(found),
+        ramp=colours.ramp[1:],
+        lines=(x, y),
+        corners=CORNERS if None not in lines else {},
+        marks=_marks(found, decided),
+    )
+
+
+def overlap(table: pd.DataFrame, colours: Palette, kept: float | None, *, key: str) -> None:
+    """Overlap of what two signals drop at every budget, beside what chance gives.
+
+    Args:
+        table: as `queries.compare.overlaps` gives it.
+        kept: the share at hand, 0 … 1, where both keep as many.
+    """
+    points = table[["kept", "overlap", "chance"]].to_numpy()
+    words = [f"{both:.1%} at {at:.0%} kept, {chance:.1%} by chance" for at, both, chance in points]
+    whole = np.array([0.0, 100.0])
+    _draw(
+        colours,
+        key,
+        "Overlap of what A and B drop at every budget, beside chance",
+        ("each keeps, %", "overlap of the dropped, %"),
+        OVERLAP,
+        ticks=(_ticks(whole, 5), _ticks(whole, 5)),
+        curves=[
+            {"name": name, "points": points[:, [0, place]].tolist(), "kind": kind}
+            for name, place, kind in (("by chance", 2, "chance"), ("these two", 1, "these"))
+        ],
+        words=words,
+        lines=(None if kept is None else min(kept, 1.0), None),
+    )
+
+
+def _draw(colours: Palette, key: str, alt: str, titles: tuple[str, str], height: int, **drawn: Any) -> None:
+    named = {
+        name: getattr(colours, name)
+        for name in ("kept", "dropped", "reference", "neutral", "text", "muted", "grid", "ground")
+    }
+    _plane(key=key, data={"alt": alt, "titles": titles, "height": height, "colours": named, **drawn})
+
+
+@lru_cache(maxsize=16)
+def _cells(found: Density) -> dict[str, Any]:
+    """What no budget changes: the counts, cell by cell from the left below, and words of the cells' middles."""
+    return {
+        "counts": found.counts.ravel().tolist(),
+        "middles": [[text.score(at) for at in (edges[1:] + edges[:-1]) / 2] for edges in (found.a, found.b)],
+        "ticks": [_ticks(edges, count) for edges, count in ((found.a, 7), (found.b, 6))],
+    }
+
+
+def _marks(found: Density, decided: pd.DataFrame) -> list[tuple[str, float, float, str]]:
+    """People's decisions: action, places, words; those beyond the grid stand at its edge, as its cells do."""
+    x, y = (
+        _shares(edges, decided[name].to_numpy(dtype=np.float64)) for name, edges in (("a", found.a), ("b", found.b))
+    )
+    words = [
+        f"{DECIDED[action]} by a person ({text.score(a)}, {text.score(b)})"
+        for action, a, b in zip(decided["action"], decided["a"], decided["b"], strict=True)
+    ]
+    return list(zip(decided["action"], x.tolist(), y.tolist(), words, strict=True))
+
+
+def _shares(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where values lie between the first edge and the last, 0 … 1."""
+    return np.clip((values - edges[0]) / (edges[-1] - edges[0]), 0, 1)
+
+
+def _ticks(edges: NDArray[np.float64], count: int) -> list[tuple[float, str]]:
+    """Round numbers between the first edge and the last, about `count` of them: where, and in words."""
+    low, high = float(edges[0]), float(edges[-1])
+    rough = (high - low) / count
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(times * unit for times in (1, 2, 5, 10) if times * unit >= rough)
+    values = [float(f"{place * step:.12g}") for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    places: Sequence[float] = _shares(edges, np.array(values)).tolist()
+    return [(place, f"{value:.12g}".replace("-", "−")) for place, value in zip(places, values, strict=True)]
