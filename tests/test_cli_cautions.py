@@ -1,4 +1,4 @@
-"""`mimic filter RUN` without a rule, where its answer needs a caution; and the command that is advised."""
+"""Where an answer needs a caution: an unfit reference, a rule that nobody chose; and what is advised instead."""
 
 import re
 import shlex
@@ -31,9 +31,34 @@ def test_the_check_is_heeded_and_the_advised_command_works(known, command):
             assert command(*words, "--dry-run")[0] == 0
         else:
             assert "keep everything" in line
-        beside = command("filter", "first", "--rule", "mimic@top50%", "--dry-run")[2]
-        assert "caution" not in beside
-        assert "advised" not in beside
+        assert "advised" not in command("filter", "first", "--rule", "mimic@top50%", "--dry-run")[2]
+    finally:
+        write_json(path, facts)
+
+
+SAID = "caution     The reference check of first says Do not use: It knows nothing.\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["filter", "first", "--rule", "mimic@top50%", "--dry-run"], SAID),
+        (["filter", "first", "--rule", "mimic@top50% & first:fine@top50% & second:fine@top50%", "--dry-run"], SAID),
+        (["filter", "first", "--rule", "second:fine@top50%", "--dry-run"], ""),
+        (["compare", "first", "second:fine"], SAID),
+        (["compare", "second:mimic", "second:fine"], ""),
+        (["export", "strict", "--format", "csv", "--out", "x.csv", "--dry-run"], SAID),
+        (["evaluate", "quality", "d", "--run", "first"], SAID),
+        (["evaluate", "quality", "d", "--run", "second"], ""),
+    ],
+)
+def test_whatever_goes_by_an_unfit_reference_says_so(known, command, asked, said):
+    path = known.workspace.runs_folder / "first" / "run.json"
+    facts = read_json(path)
+    write_json(path, facts | {"check": {"verdict": "Do not use", "sentence": "It knows nothing."}})
+    try:
+        code, _, beside = command(*asked)
+        assert (code, beside) == (0, said)
     finally:
         write_json(path, facts)
 

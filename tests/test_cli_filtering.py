@@ -1,8 +1,11 @@
 """`mimic export` and `mimic audit` as people meet them, on a small published run."""
 
+import csv
 import json
+import shlex
 import sys
 
+import numpy as np
 import pytest
 
 import mimic
@@ -49,6 +52,28 @@ def test_export_says_what_it_wrote(known, command, tmp_path):  # noqa: F811
     assert command("export", "strict", "--format", "parquet", "--out", out, "--overwrite")[0] == 0
 
 
+def test_export_says_that_dropped_and_unscored_samples_are_in_it(known, command, tmp_path):  # noqa: F811
+    unscored = int(np.isnan(known.scores["mimic"]).sum())
+    for rule, kept, said in (("filter(strict)", True, "exported as kept; a rule that ends with ! drops them"),
+                             ("filter(strict)!", False, "dropped, as the rule ends with !")):  # fmt: skip
+        assert command("filter", "first", "--rule", rule, "--name", "asked", "--replace")[0] == 0
+        out = tmp_path / f"{kept}.csv"
+        code, told, _ = command("export", "asked", "--format", "csv", "--out", out)
+        assert code == 0
+        assert "holds       every sample, dropped ones too: go by the column kept" in told
+        assert f"not scored  {said}" in told
+        with out.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == len(known.labels)
+        marked = [row["kept"] for row in rows if row["scored"] == "false"]
+        assert marked == [str(kept).lower()] * unscored
+        beside = json.loads((tmp_path / f"{kept}.csv.json").read_text())
+        assert (beside["rule"]["drop_unscored"], beside["holds"] in told) == (not kept, True)
+    told = command("export", "strict", "--format", "datacomp", "--out", tmp_path / "x", "--dry-run")[1]
+    assert "holds       only what is kept\n" in told
+    assert command("export", "strict", "--format", "lost", "--out", tmp_path / "x", "--dry-run")[0] == 2
+
+
 def test_export_heeds_decisions_unless_told_not_to(known, command, tmp_path):  # noqa: F811
     kept = int((known.scores["mimic"] >= 0.2).argmax())
     decisions = Decisions(known.workspace, known.workspace.dataset("d"))
@@ -66,6 +91,16 @@ def test_audit_from_draw_to_intervals(known, command, tmp_path):  # noqa: F811
     assert code == 0
     assert "drawn       150 samples that strict drops and 150 that it keeps" in said
     assert command("audit", "strict", "--draw", 300, "--out", path)[0] == 2  # it may hold verdicts by now
+    code, said, _ = command("audit", "strict", "--draw", 300)
+    assert (code, "150 that it keeps; 300 of them were drawn before" in said) == (0, True)
+    code, _, said = command("audit", "strict", "--draw", 20, "--out", tmp_path / "few.csv")
+    assert (code, said.count("\n"), (tmp_path / "few.csv").exists()) == (2, 1, False)
+    assert "audit 'strict' of 20" in said
+    assert "has 300 drawn samples, more than 20" in said
+    words = shlex.split(said.split("`")[1].replace("NAME", "another"))
+    assert command(*words[1 : words.index("--workspace")])[0] == 0  # the way out that it names
+    assert "10 that it keeps\n" in command("audit", "another", "--draw", 20)[1]
+    (known.workspace.filters_folder / "another.json").unlink()
     code, _, said = command("audit", "strict", "--verdicts", path)
     assert (code, "no verdict is filled in" in said, said.count("\n")) == (2, True, 1)
     code, _, said = command("audit", "strict")

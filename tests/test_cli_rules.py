@@ -88,6 +88,25 @@ def test_two_are_compared_at_the_same_budget(known, command):
     assert "At other budgets" in said
 
 
+def test_where_ties_keep_more_it_is_said(known, command):
+    code, said, _ = command("compare", "first", "flat", "--keep", 0.8)
+    assert code == 0
+    scored = int((~np.isnan(known.scores["flat"])).sum())
+    assert f"{scored:,} instead of {round(0.8 * scored):,}: what ties with the last one is kept too" in said
+    assert "ranks       none: all scores of one are the same" in said
+    assert "ties are never split" in said
+    shown = {
+        line.split()[0]: line.split()[1:3] for line in said.splitlines() if line.strip()[:1].isdigit() and "%" in line
+    }
+    for share in (0.5, 0.9, 0.98):
+        rising = np.sort(known.scores["mimic"][~np.isnan(known.scores["mimic"])])
+        kept = (rising >= rising[-round(share * rising.size)]).sum()
+        assert shown[f"{share:.0%}"] == [str(kept), str(scored)]
+    said = command("compare", "first:fine", "second:fine")[1]
+    assert "A keeps" not in said
+    assert "ties" not in said
+
+
 def test_several_are_compared_with_a_filter_among_them(known, command):
     command("filter", "first", "--rule", "mimic@top50% - fine@bottom15%", "--name", "of", "--replace")
     code, said, _ = command("compare", "first", "second:fine", "of", "--by-class")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest
+from mimic.cli.terminal import WorkspaceOption, console, print_cautions, print_frame, run_or_newest
 from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -36,6 +37,7 @@ def compare(
 ) -> None:
     """Compare signals, and named filters, that keep as many samples: where they agree, and where they part."""
     from mimic.evaluation import ruling
+    from mimic.evaluation.cautions import of_references
     from mimic.workspace.decisions import overruling
 
     place = Workspace(workspace)
@@ -49,6 +51,9 @@ def compare(
         counted = ruling.outcome(rule, table)
         where = ", ".join(sorted(rule.runs))
         say(f"{letter}           {rule.words}, on {where}: {counted.kept:,} kept, {counted.dropped:,} dropped")
+        if (asked := _asked(rule)) is not None and counted.kept != asked:
+            say(f"            {counted.kept:,} instead of {asked:,}: what ties with the last one is kept too")
+    print_cautions(of_references(table, rules))
     if len(rules) == 2:
         _print_two(members, rules, table, truth, found)
     else:
@@ -115,6 +120,12 @@ def _at(member: Any, share: float, table: Any) -> Any:
     return ShareRule(run=member.run, signal=member.signal, best=Best(count=round(share * len(member.rising(table)))))
 
 
+def _asked(rule: Any) -> int | None:
+    """How many samples a signal was to keep; None of what has no such budget."""
+    best = getattr(rule, "best", None)
+    return best and best.count
+
+
 def _print_two(members: list[Any], rules: list[Any], table: Any, truth: Any, found: Any) -> None:
     import pandas as pd
 
@@ -126,7 +137,8 @@ def _print_two(members: list[Any], rules: list[Any], table: Any, truth: Any, fou
     alike = ruling.likeness(rules[0], rules[1], table)
     if alike is not None:
         drawn = f" on {alike.pairs.a.size:,} of them" if alike.pairs.a.size < alike.pairs.shared else ""
-        say(f"ranks       Spearman {alike.spearman:.3f}, Kendall {alike.kendall:.3f}{drawn}")
+        told = f"Spearman {alike.spearman:.3f}, Kendall {alike.kendall:.3f}{drawn}"
+        say(f"ranks       {'none: all scores of one are the same' if math.isnan(alike.spearman) else told}")
     rows: list[dict[str, Any]] = [{"cell": cell, "samples": count} for cell, count in chosen.counts.items()]
     if any(chosen.known.values()):
         rows = [row | {"wrong": chosen.wrong[row["cell"]], "known": chosen.known[row["cell"]]} for row in rows]
@@ -135,11 +147,17 @@ def _print_two(members: list[Any], rules: list[Any], table: Any, truth: Any, fou
         say(f"overlap     {chosen.jaccard_dropped:.3f} of what either drops; {chosen.jaccard_by_chance:.3f} by chance")
         return
     say("\nAt other budgets (overlap: dropped by both, of those dropped by either):")
-    others = []
+    others, tied = [], False
     for share in SHARES:
-        each = ruling.crossing([_at(member, share, table) for member in members], table, truth).agreement(0, 1)
-        others.append((f"{share:.0%}", each.agreeing, each.jaccard_dropped, each.jaccard_by_chance))
-    print_frame(pd.DataFrame(others, columns=["kept", "same decision", "overlap", "by chance"]))
+        rules = [_at(member, share, table) for member in members]
+        kept = [ruling.outcome(rule, table).kept for rule in rules]
+        tied |= kept != [_asked(rule) for rule in rules]
+        each = ruling.crossing(rules, table, truth).agreement(0, 1)
+        others.append((f"{share:.0%}", *kept, each.agreeing, each.jaccard_dropped, each.jaccard_by_chance))
+    frame = pd.DataFrame(others, columns=["kept", "A keeps", "B keeps", "same decision", "overlap", "by chance"])
+    print_frame(frame if tied else frame.drop(columns=["A keeps", "B keeps"]))
+    if tied:
+        say("ties are never split: where many samples share a score, more are kept than the budget says")
 
 
 def _print_several(found: Any, letters: str) -> None:

@@ -75,6 +75,8 @@ def _say(made: Dataset) -> None:
         + (", truth known" if made.has_truth else "")
         + ("" if made.has_images else ", no images")
     )
+    if made.has_images:
+        console().print("images are opened when they are scored: what cannot be read is counted then, with its reason")
 
 
 def relocate(

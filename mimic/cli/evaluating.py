@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_frame, run_or_newest, stopping, with_runs
+from mimic.cli.terminal import (
+    WorkspaceOption,
+    console,
+    print_cautions,
+    print_frame,
+    run_or_newest,
+    stopping,
+    with_runs,
+)
 from mimic.data import counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Workspace
@@ -29,6 +37,7 @@ def quality(
     import pandas as pd
 
     from mimic.evaluation.assess import assess
+    from mimic.evaluation.cautions import of_reference
 
     place = Workspace(workspace)
     by_run = run and run_or_newest(place, run).id
@@ -37,6 +46,8 @@ def quality(
     print_frame(pd.DataFrame(rows))
     for one in found:
         console().print(f"{one.dataset}: {one.quality.note}")
+        if one.quality.method != "audit":  # verdicts hold whatever the reference is worth
+            print_cautions(filter(None, [of_reference(place.run(one.run))]))
         if (before := one.without_audit) is not None:
             console().print(f"without the verdicts: {before.share:.1%} ({before.low:.1%} to {before.high:.1%})")
         if by is not None:

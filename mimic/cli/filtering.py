@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, app_command, console, print_frame, run_or_newest
+from mimic.cli.terminal import WorkspaceOption, app_command, console, print_cautions, print_frame, run_or_newest
 from mimic.data import NOUN, counted
 from mimic.errors import MimicError
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -23,7 +23,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="parquet, csv, jsonl, datacomp, webdataset, hf, imagefolder, open_clip, fiftyone or cleanlab.",
+            help="Every sample, dropped ones too: parquet, csv, jsonl (column kept), cleanlab (is_label_issue); only "
+            "what is kept: datacomp, webdataset, hf, imagefolder, open_clip, fiftyone.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The file or folder to make; PATH.json beside it says what it holds.")],
@@ -37,7 +38,10 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export at that path.")] = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Write what a filter keeps as files that other tools read."""
+    """Write what a filter says as files that other tools read.
+
+    A sample that was not scored counts as kept, unless the filter's rule ends with !, which drops it.
+    """
     from mimic.reports.exports import Options, Selection, write_export
     from mimic.workspace.decisions import overruling
 
@@ -48,11 +52,11 @@ def export(
     options = Options(images=images, shard_size=shard_size, column=column)  # type: ignore[arg-type]  # checks itself
     say = console().print
     if dry_run:
-        _print_counts(selection.counts())
+        _print_export(selection, form, selection.counts())
         say("nothing was written (--dry-run)")
         return
     written = write_export(selection, out, form, options, overwrite=overwrite)
-    _print_counts(written.counts)
+    _print_export(selection, form, written.counts)
     for note in written.notes:
         say(f"note        {note}")
     if written.failures:
@@ -65,7 +69,7 @@ def export(
 def audit(
     name: FilterArgument,
     draw: Annotated[
-        int | None, typer.Option(min=10, help="Draw so many samples to judge (more, if some are drawn already).")
+        int | None, typer.Option(min=10, help="Draw so many samples to judge, those drawn before among them.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the CSV of drawn samples to fill in.")] = None,
     verdicts: Annotated[
@@ -80,7 +84,7 @@ def audit(
 ) -> None:
     """Draw samples for people to judge, and say from their verdicts how good a filter is, with honest intervals."""
     from mimic.evaluation.verdicts import begin, judge_lines, read_verdicts, record, recorded, to_judge
-    from mimic.workspace.audits import load_audit
+    from mimic.workspace.audits import list_audits, load_audit
     from mimic.workspace.decisions import Decisions
     from mimic.workspace.spreadsheets import write_texts
 
@@ -89,9 +93,11 @@ def audit(
     if draw is not None:
         if out is not None and out.exists():
             raise MimicError(f"{out} is there and may hold verdicts: say another --out, or remove it")
+        before = sum(len(one.samples) for one in list_audits(place) if one.name == name)
         drawn = begin(table, name, rule, draw, seed)
         below, above = (len(zone.samples) for zone in drawn.zones)
-        console().print(f"drawn       {below:,} samples that {name} drops and {above:,} that it keeps")
+        earlier = f"; {before:,} of them were drawn before" if before else ""
+        console().print(f"drawn       {below:,} samples that {name} drops and {above:,} that it keeps{earlier}")
         if out is not None:
             write_texts(out, to_judge(table.published(drawn.run), drawn))
             command = f"mimic audit {name} --verdicts {out}{place.option}"
@@ -140,6 +146,7 @@ def filter_(
 ) -> None:
     """Make a named filter from a rule over one or several signals and runs, and say what it does."""
     from mimic.evaluation import ruling
+    from mimic.evaluation.cautions import cautions, of_references
     from mimic.files import read_json
     from mimic.filters.expression import expression, notes, parse
     from mimic.filters.rules import diagnostics, read_rule
@@ -167,8 +174,10 @@ def filter_(
     say(f"rule        {expression(chosen, run)}")
     say(f"drops       {chosen.votes(table).reason}")
     say(f"samples     {found.kept:,} kept, {found.dropped:,} dropped, {found.not_scored:,} not scored")
+    print_cautions(of_references(table, [chosen]))
     if rule is None and rule_file is None:
-        _print_cautions(chosen, found, at_hand, table)
+        print_cautions(cautions(chosen, found, NOUN[table.dataset.task]))
+        _print_advice(at_hand, table)
     truth, judge = table.truth(), "the truth"
     if truth is None:
         truth, judge = ruling.verdicts(table, overruling(place, table.dataset)), "people's decisions"
@@ -185,7 +194,8 @@ def filter_(
     saved = save_filter(
         place, name or run, table.dataset.name, chosen.model_dump(mode="json"), found.counts, replace=replace
     )
-    say(f"\nsaved       {saved.name}: mimic export {saved.name} --format parquet --out kept.parquet{place.option}")
+    name = saved.name
+    say(f"\nsaved       {name}: mimic export {name} --format parquet --out {name}.parquet{place.option}")
 
 
 def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
@@ -198,14 +208,11 @@ def _filtered(place: Workspace, name: str) -> tuple[Any, Any]:
     return Dense(place, place.dataset(saved.dataset)), read_rule(saved.rule)
 
 
-def _print_cautions(rule: Any, found: Any, run: Run, table: Any) -> None:
-    """What to bear in mind of a rule that nobody chose, and what is advised instead."""
-    from mimic.evaluation.cautions import advised, cautions
+def _print_advice(run: Run, table: Any) -> None:
+    """What is advised instead of a rule that nobody chose."""
+    from mimic.evaluation.cautions import advised
 
-    out = console(stderr=True)
-    for caution in cautions(rule, found, run, NOUN[table.dataset.task]):
-        out.print(f"caution     {caution}")
-    advice = advised(table, run)
+    out, advice = console(stderr=True), advised(table, run)
     if advice is None:
         out.print(f"advice      is on the Evaluate page: {app_command(table.workspace)}")
     elif advice[1] is not None:
@@ -227,12 +234,19 @@ def _print_truth(found: Any, judge: str) -> None:
     )
 
 
-def _print_counts(counts: dict[str, int]) -> None:
-    console().print(
-        f"samples     {counts['kept']:,} kept, {counts['dropped']:,} dropped, {counts['not_scored']:,} not scored"
-    )
+def _print_export(selection: Any, form: str, counts: dict[str, int]) -> None:
+    """What an export holds, and what speaks against the filter."""
+    from mimic.evaluation.cautions import of_references
+    from mimic.reports.exports import format_of
+
+    holds, say = format_of(form).holds, console().print
+    say(f"samples     {counts['kept']:,} kept, {counts['dropped']:,} dropped, {counts['not_scored']:,} not scored")
+    say(f"holds       {holds}")
+    if counts["not_scored"]:
+        say(f"not scored  {selection.unscored}")
     if counts["overruled"] or counts["relabelled"]:
-        console().print(f"decisions   {counts['overruled']:,} overruled, {counts['relabelled']:,} relabelled")
+        say(f"decisions   {counts['overruled']:,} overruled, {counts['relabelled']:,} relabelled")
+    print_cautions(of_references(selection.table, [selection.rule]))
 
 
 def _print_judgement(line: str, judgement: Any) -> None:

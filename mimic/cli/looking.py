@@ -18,20 +18,23 @@ from mimic.workspace.layout import DEFAULT, Workspace
 
 
 def runs(
+    dataset: Annotated[str | None, typer.Argument(help="A data set: only its runs.")] = None,
     workspace: WorkspaceOption = DEFAULT,
     delete: Annotated[str | None, typer.Option(help="Remove this run, after asking.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
 ) -> None:
-    """List the runs of a workspace, the newest first; or delete one."""
+    """List the runs of a workspace, or of one of its data sets, the newest first; or delete one."""
     from mimic.workspace.queries.progress import progress
 
     place = Workspace(workspace)
     if delete is not None:
         _delete(place, delete, yes)
         return
-    found = place.runs()
+    found = place.runs(dataset and place.dataset(dataset).name)
     if not found:
-        raise MimicError(f"the workspace {workspace} has no runs yet: `mimic score DATASET{place.option} …` makes one")
+        which = f"data set {dataset!r}" if dataset else f"the workspace {workspace}"
+        scores = f"mimic score {dataset or 'DATASET'}{place.option} …"
+        raise MimicError(f"{which} has no runs yet: `{scores}` makes one")
     titles = (
         "data set",
         "state",

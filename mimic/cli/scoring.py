@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mimic.cli.terminal import WorkspaceOption, console, print_ready, print_summary, stopping
+from mimic.cli.terminal import WorkspaceOption, console, print_frame, print_ready, print_summary, stopping
 from mimic.errors import MimicError
 from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS, PAIR_SIGNALS, SIGNALS
 from mimic.workspace.layout import DEFAULT, Run, Workspace
@@ -19,14 +19,21 @@ from mimic.workspace.layout import DEFAULT, Run, Workspace
 if TYPE_CHECKING:
     from mimic.runs.local import Executor
 
-SPECS = "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, small:NAME or module:package.module:factory"
+SPECS = (
+    "timm:NAME, torchvision:NAME, open_clip:NAME, hf:FOLDER, module:package.module:factory, or a small one of our own: "
+    "small:mlp, small:convnet, small:convnet-group, small:resnet20, small:attention, small:two-tower"
+)
 SCOPES = "last (default), last-weight, last:K, full, re:PATTERN; of two towers image-last, text-last, projections"
 LOSSES = "cross_entropy of labels; clip or siglip of captions; by default what the data set has"
 # What `mimic score` and `mimic train` ask for alike.
 DatasetArgument = Annotated[str, typer.Argument(help="The data set's name.")]
 ModelOption = Annotated[str, typer.Option(help=f"Model spec: {SPECS}.")]
 ReferenceOption = Annotated[
-    str, typer.Option(help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec.")
+    str,
+    typer.Option(
+        help="The pretrained reference: a checkpoint (.safetensors, .pt), or a model spec. docs/models.md says how to "
+        "make one."
+    ),
 ]
 FeaturesOption = Annotated[
     str | None,
@@ -113,6 +120,8 @@ def score(
 ) -> None:
     """Score a data set. The same command again resumes an interrupted run, and finds a finished one."""
     from mimic.runs.config import ScoreConfig
+    from mimic.workspace.queries.connection import Published
+    from mimic.workspace.queries.summary import signal_summary
 
     place = Workspace(workspace)
     asked: dict[str, Any] = {"scopes": tuple(scope)} if scope else {}
@@ -139,7 +148,12 @@ def score(
         head=head,
         preprocess=json_file(preprocess) if preprocess else None,
     )
-    print_summary(scored(place, config, work(device, threads, processes, on, address, actors, gpus_per_actor)))
+    run = scored(place, config, work(device, threads, processes, on, address, actors, gpus_per_actor))
+    print_summary(run)
+    if len(config.scopes) > 1:
+        told = "mimic is of the first, and the others' signals bear their names"
+        console().print(f"scopes      {', '.join(config.scopes)}: {told}")
+        print_frame(signal_summary(Published.of(run, place.dataset(dataset))))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +67,7 @@ def print_settings(run: Run) -> None:
         "model": model and f"{model['spec']}, {model['parameters']:,} parameters",
         "reference": facts["reference"]["name"] if facts.get("reference") else None,
         "start": facts["start"]["name"] if facts.get("start") else "the model as built",
-        "scope": direction and f"{facts['scope']}, ‖v‖ = {direction['norm']:.4g}",
+        "scope": direction and f"{facts['scope']}, ‖v‖ = {direction['norm']:.4g}{_further_scopes(run)}",
         "method": facts.get("method") and f"{facts['method']} ({facts['method_reason']})",
         "compiled": facts.get("compiled"),
         "batch size": facts.get("batch_size"),
@@ -80,6 +80,12 @@ def print_settings(run: Run) -> None:
             console().print(f"{name:<11} {value}")
 
 
+def _further_scopes(run: Run) -> str:
+    """Beside the first scope, which the main signal and the reference check are of, the others."""
+    others = run.facts.get("config", {}).get("scopes", [])[1:]
+    return f"; also {', '.join(others)}" if others else ""
+
+
 def print_summary(run: Run) -> None:
     """How a run ended and whether its reference is fit."""
     from mimic.runs.terminal import duration
@@ -89,9 +95,10 @@ def print_summary(run: Run) -> None:
     out.print(f"published   {run.id}: {counts['scored']:,} scored, {counts['not_scored']:,} not scored{took}")
     if check is None:
         return
+    of = f" of scope {run.facts['scope']}" if _further_scopes(run) else ""
     out.print(f"reference   {check['verdict']}, by {check['samples']:,} samples. {check['sentence']}")
     out.print(
-        f"            mean score {check['mean']:.4g} ({check['mean_low']:.4g} to {check['mean_high']:.4g}), "
+        f"            mean score{of} {check['mean']:.4g} ({check['mean_low']:.4g} to {check['mean_high']:.4g}), "
         f"{check['positive_share']:.1%} positive, ‖v‖ {check['norm']:.4g}"
         + ("" if check["cosine"] is None else f", cosine of −ḡ and v {check['cosine']:.3f}")
         + f" (on {check['gradient_samples']:,} samples)"
@@ -165,6 +172,12 @@ def with_runs(place: Workspace, names: Sequence[str]) -> list[str]:
             run = newest[run]
         found.append(run + colon + signal)
     return found
+
+
+def print_cautions(sentences: Iterable[str]) -> None:
+    """What to bear in mind of an answer, beside it."""
+    for sentence in sentences:
+        console(stderr=True).print(f"caution     {sentence}")
 
 
 def print_frame(frame: Any) -> None:

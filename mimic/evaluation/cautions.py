@@ -1,6 +1,8 @@
-"""What to say beside a rule that nobody chose: where its answer is no answer, and what is advised instead."""
+"""What to say beside an answer: where its reference is not fit, where it is no answer, and what is advised instead."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from mimic.evaluation.advice import Advice, advise
 from mimic.evaluation.evidence import evidence_of
@@ -9,25 +11,40 @@ from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.filters.rules import read_rule
 from mimic.filters.signal_rules import Best, ShareRule, SplitRule
+from mimic.scores import rests_on_reference
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.dense import Dense
 
 MOST_ADVISED = 100_000  # samples up to which advice takes a second or so: its intervals are resampled
 
 
-def cautions(rule: Rule, found: Outcome, run: Run, unit: str = "label") -> list[str]:
-    """Sentences about the rule that is tried by itself; none where nothing speaks against it.
+def of_reference(run: Run) -> str | None:
+    """What the run's reference check has against it; None where nothing, or where there was none."""
+    check = run.check
+    if check is None or check["verdict"] == "Good":
+        return None
+    return f"The reference check of {run.id} says {check['verdict']}: {check['sentence']}"
+
+
+def of_references(table: Dense, rules: Iterable[Rule]) -> list[str]:
+    """The same of every run with a signal that the rules go by and that rests on its reference."""
+    runs: set[str] = set()
+    for rule in rules:
+        runs |= {one.run for one in rule.columns if rests_on_reference(one.signal, table.dataset.task)}
+        runs |= rule.runs - {one.run for one in rule.columns}  # a training's visits
+    found = (of_reference(table.workspace.run(run)) for run in sorted(runs))
+    return [sentence for sentence in found if sentence is not None]
+
+
+def cautions(rule: Rule, found: Outcome, unit: str = "label") -> list[str]:
+    """Sentences about what the rule does that is tried by itself; none where nothing speaks against it.
 
     Args:
         rule: as `mimic.evaluation.ruling.default_rule` made it.
         found: what it does.
-        run: whose signal it goes by.
         unit: what is judged, "label" or "caption".
     """
     said = []
-    check = run.check
-    if check is not None and check["verdict"] != "Good":
-        said.append(f"The reference check of {run.id} says {check['verdict']}: {check['sentence']}")
     voted = found.kept + found.dropped
     if not found.dropped:
         reason = (

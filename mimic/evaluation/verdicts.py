@@ -34,7 +34,8 @@ def begin(table: Dense, name: str, rule: Rule, count: int, seed: int = 0) -> Aud
         count: of samples, all together.
 
     Raises:
-        MimicError: an unsafe name; an audit of that name for something else; a run or signal of the rule is gone.
+        MimicError: an unsafe name; an audit of that name for something else, or with more samples; a run or signal of
+            the rule is gone.
     """
     drawn = rule.line(table)
     if drawn is not None:

@@ -27,7 +27,7 @@ from mimic.runs.observe import Observed, Observer
 from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
 from mimic.runs.prompts import prompt_scores
-from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAIR_SIGNALS, SIGNALS, VERSION
+from mimic.scores import FURTHER_PAIR_SIGNALS, FURTHER_SIGNALS, PAIR_LOSSES, PAIR_SIGNALS, SIGNALS, VERSION, meanings
 from mimic.scores.heads import Frozen
 from mimic.scores.image import IMAGE_SIGNALS
 from mimic.scores.table import PACKAGES, TABLE_SIGNALS, Table
@@ -134,13 +134,13 @@ def _facts(run: Run, name: str, signals: Sequence[str], seed: int) -> dict[str, 
     """The scored run's, with what differs."""
     kept = {key: value for key, value in run.facts.items() if key not in _OWN}
     every = [*run.signals, *signals]
-    meanings = (PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else SIGNALS) | further(run)
+    known = (PAIR_SIGNALS if run.config.get("loss") in PAIR_LOSSES else SIGNALS) | further(run)
     return kept | {
         **first_facts(run.workspace, name, run.dataset, "signals"),
         "of": run.id,
         "config": {**run.config, "further": list(signals), "seed": seed},
         "signals": every,
-        "meanings": {each: meanings[each] for each in every if each in meanings},
+        "meanings": meanings(every, known),
     }
 
 

@@ -32,7 +32,7 @@ from mimic.runs.prepare import Prepared, prepare
 from mimic.runs.progress import Progress
 from mimic.runs.versions import versions
 from mimic.runs.worker import LabelWorker
-from mimic.scores import PAIR_SIGNALS, SIGNALS
+from mimic.scores import PAIR_SIGNALS, SIGNALS, meanings
 from mimic.workspace.events import note
 from mimic.workspace.layout import Run, Workspace, first_facts
 from mimic.workspace.locks import held
@@ -177,13 +177,12 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     size = shard_size(count, least) if pairs else -(-least // config.batch_size) * config.batch_size
     parameters = sum(parameter.numel() for parameter in prepared.weights.built.module.parameters())
     direction = scorer.directions[0]
-    meanings = PAIR_SIGNALS if pairs else SIGNALS
     return {
         **first_facts(prepared.dataset.workspace, prepared.id, prepared.dataset.name, "score"),
         "config": config.model_dump(mode="json"),
         "main": MAIN,
         "signals": prepared.signals,
-        "meanings": {name: meanings[name] for name in prepared.signals if name in meanings},
+        "meanings": meanings(prepared.signals, PAIR_SIGNALS if pairs else SIGNALS),
         "samples": count,
         "shards": {"count": -(-count // size), "size": size},
         "model": {

@@ -3,6 +3,10 @@
 A quantity whose natural sign is the other way is stored negated and called neg_…; docs/signals.md has the formulas.
 """
 
+from collections.abc import Iterable, Mapping
+
+from mimic.data import Task
+
 # Part of a run's id: raised whenever any score's value changes for the same input.
 VERSION = "2"
 
@@ -19,6 +23,10 @@ SIGNALS: dict[str, str] = {
     "neg_grad_norm": "minus the length of the loss's gradient by the start's last layer",
     "alignment_self": "cosine of the sample's descent direction and the start's own last layer",
 }
+# Of these the scores by a direction: with several scopes, NAME is that of the first and NAME_SCOPE of each further one.
+BY_SCOPE = ("mimic", "mimic_path")
+# Of these and of captions' below: what the start alone says.
+OF_THE_START = ("logprob", "margin", "neg_el2n", "neg_grad_norm", "alignment_self", "clip_start")
 DEFAULT_SIGNALS: tuple[str, ...] = ("mimic", "ref_logprob", "logprob", "margin", "mimic_path")
 
 # Losses of images with captions: contrastive, each pair within its batch. The signals of these, as above.
@@ -67,3 +75,30 @@ CAPTION_SIGNALS: dict[str, str] = {
 }
 OF_THE_PICTURE = ("sharpness", "brightness", "contrast", "aspect", "resolution", "file_size")
 FURTHER_PAIR_SIGNALS: dict[str, str] = CAPTION_SIGNALS | {name: FURTHER_SIGNALS[name] for name in OF_THE_PICTURE}
+
+
+def meanings(names: Iterable[str], of: Mapping[str, str]) -> dict[str, str]:
+    """What each name says, of those that `of` knows by themselves or without their scope.
+
+    >>> meanings(["mimic_full", "logprob", "my_own"], {"mimic": "a score", "logprob": "another"})
+    {'mimic_full': 'a score, of scope full', 'logprob': 'another'}
+    """
+    found = {}
+    for name in names:
+        family = max((one for one in BY_SCOPE if name.startswith(f"{one}_") and one in of), key=len, default="")
+        if name in of:
+            found[name] = of[name]
+        elif family:
+            found[name] = f"{of[family]}, of scope {name.removeprefix(f'{family}_')}"
+    return found
+
+
+def rests_on_reference(signal: str, task: Task) -> bool:
+    """Whether a signal goes by the reference, and is worth no more than that is.
+
+    >>> [name for name in ("mimic_last", "margin", "knn", "ensemble", "clip") if rests_on_reference(name, "labels")]
+    ['mimic_last', 'ensemble']
+    """
+    if signal in (FURTHER_PAIR_SIGNALS if task == "captions" else FURTHER_SIGNALS):
+        return signal == "ensemble"
+    return signal not in OF_THE_START

@@ -21,7 +21,7 @@ from mimic.models.calling import Inputs, plain_module
 from mimic.models.checkpoint import match_state
 from mimic.models.direction import Direction
 from mimic.models.head import find_head, guess_head
-from mimic.scores import DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS
+from mimic.scores import BY_SCOPE, DEFAULT_PAIR_SIGNALS, DEFAULT_SIGNALS
 from mimic.scores.differentiate import Method, slope_of
 from mimic.scores.logits import BATCH_SIGNALS, margin
 from mimic.scores.mimic import finite
@@ -30,7 +30,6 @@ from mimic.scores.passes import BatchPasses, Passes
 from mimic.scores.precision import LEAST_SAMPLES, Agreement, Precision, agreement, check_agreement
 
 TOP = 3
-_BY_SCOPE = ("mimic", "mimic_path")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class SignalScorer:
         self.loss = get_loss(loss)
         self.pairs = reads_pairs(self.loss)
         self.wanted = tuple((DEFAULT_PAIR_SIGNALS if self.pairs else DEFAULT_SIGNALS) if signals is None else signals)
-        _check_names(self.wanted, [*_BY_SCOPE, *(BATCH_PAIR_SIGNALS if self.pairs else BATCH_SIGNALS)], precision)
+        _check_names(self.wanted, [*BY_SCOPE, *(BATCH_PAIR_SIGNALS if self.pairs else BATCH_SIGNALS)], precision)
         scopes = [scope] if isinstance(scope, str) else list(scope)
         state = match_state(self.module, reference_state)
         images = None if isinstance(example, tuple) else example
@@ -120,7 +119,7 @@ class SignalScorer:
     @property
     def columns(self) -> list[str]:
         """The names of the signals that a batch gets: those asked for, the Mimic Scores once for each scope."""
-        suffixes = {name: self._suffixes if name in _BY_SCOPE else [""] for name in self.wanted}
+        suffixes = {name: self._suffixes if name in BY_SCOPE else [""] for name in self.wanted}
         return [name + suffix for name in self.wanted for suffix in suffixes[name]]
 
     @property

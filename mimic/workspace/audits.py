@@ -94,7 +94,7 @@ def begin_audit(
         numbers: how many samples to draw below and above the line.
 
     Raises:
-        MimicError: an unsafe name; an audit of that name for another line, signal or run.
+        MimicError: an unsafe name; an audit of that name for another line, signal or run, or with more samples.
     """
     edges = [-math.inf, line, math.inf]
     sizes = counts_between(published, signal, edges)
@@ -128,7 +128,7 @@ def begin_audit_of(
         numbers: how many samples to draw of each.
 
     Raises:
-        MimicError: an unsafe name; an audit of that name for something else.
+        MimicError: an unsafe name; an audit of that name for something else, or with more samples.
     """
 
     def drawn(zone: int, count: int, seed: int) -> list[int]:
@@ -156,9 +156,7 @@ def _drawn(
     path, counts = _path(workspace, audit.name), list(numbers)
     if path.exists():
         present = load_audit(workspace, audit.name)
-        if _subject(present) != _subject(audit):
-            what = "a rule" if present.line is None else f"{present.signal} at {present.line:.6g}"
-            raise MimicError(f"there is an audit {audit.name!r} of {what} on run {present.run}: choose another name")
+        _refuse_another(present, audit, sum(numbers), workspace.option)
         audit = replace(audit, seed=present.seed)
         counts = [max(count, len(zone.samples)) for count, zone in zip(counts, present.zones, strict=True)]
     filled = (
@@ -169,6 +167,23 @@ def _drawn(
     make_folder(path.parent)
     write_json(path, {"format": FORMAT, **asdict(audit)})
     return audit
+
+
+def _refuse_another(present: Audit, asked: Audit, count: int, option: str) -> None:
+    """An audit is of one thing and never gets smaller: whoever asks for something else needs another name."""
+    if _subject(present) != _subject(asked):
+        what = "a rule" if present.line is None else f"{present.signal} at {present.line:.6g}"
+        raise MimicError(
+            f"there is an audit {asked.name!r} of {what} on run {present.run}, and it is of nothing else: choose"
+            " another name for the filter, and audit that"
+        )
+    there = len(present.samples)
+    if count < there:
+        again = f'mimic filter {asked.run} --rule "filter({asked.name})" --name NAME{option}'
+        raise MimicError(
+            f"audit {asked.name!r} of {present.created[:10]} has {there:,} drawn samples, more than {count:,}: ask for"
+            f" {there:,} to have these again, or for more. Another draw needs another name: `{again}`, then audit that"
+        )
 
 
 def _subject(audit: Audit) -> tuple[Any, ...]:
@@ -184,7 +199,8 @@ def load_audit(workspace: Workspace, name: str) -> Audit:
     path = _path(workspace, name)
     if not path.exists():
         known = ", ".join(audit.name for audit in list_audits(workspace)[:10]) or "it has none yet"
-        raise MimicError(f"no audit {name!r} in the workspace {workspace.path}: {known}")
+        draws = f"mimic audit {name} --draw 300 --out judge.csv{workspace.option}"
+        raise MimicError(f"no audit {name!r} in the workspace {workspace.path}: {known}; `{draws}` begins one")
     return _read(path)
 
 

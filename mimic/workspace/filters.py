@@ -48,7 +48,10 @@ def save_filter(
         present = load_filter(workspace, name)
         if (present.dataset, present.rule) == (dataset, rule):
             return present
-        raise MimicError(f"a filter {name!r} is there with another rule: choose another name, or replace it")
+        raise MimicError(
+            f"a filter {name!r} is there with another rule, for data set {present.dataset} (a workspace has one filter"
+            " of a name): choose another name, or replace it (--replace; on the page, the box beside Save)"
+        )
     saved = NamedFilter(name, dataset, datetime.now(UTC).isoformat(timespec="seconds"), rule, counts)
     make_folder(path.parent)
     facts = {"name": name, "dataset": dataset, "created": saved.created, "rule": rule, "counts": counts}
@@ -65,7 +68,8 @@ def load_filter(workspace: Workspace, name: str) -> NamedFilter:
     path = _path(workspace, name)
     if not path.exists():
         known = ", ".join(other.stem for other in workspace.filters()[:10]) or "it has none yet"
-        raise MimicError(f"no filter {name!r} in the workspace {workspace.path}: {known}")
+        makes = f'mimic filter RUN --rule "mimic@top80%" --name {name}{workspace.option}'
+        raise MimicError(f"no filter {name!r} in the workspace {workspace.path}: {known}; e.g. `{makes}` makes one")
     return _read(path)
 
 

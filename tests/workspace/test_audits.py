@@ -32,6 +32,13 @@ def test_more_of_it_begins_with_what_there_was(known):  # noqa: F811
         assert after.samples[: len(before.samples)] == before.samples
 
 
+def test_fewer_than_there_are_is_refused(known):  # noqa: F811
+    first = begin_audit(known.workspace, "fewer", known.published, "mimic", 0.1, (10, 30))
+    with pytest.raises(MimicError, match=r"'fewer' of 20.* has 40 drawn samples, more than 39: ask for 40"):
+        begin_audit(known.workspace, "fewer", known.published, "mimic", 0.1, (20, 19))
+    assert load_audit(known.workspace, "fewer") == first
+
+
 def test_the_order_tells_nothing(known):  # noqa: F811
     audit = begin_audit(known.workspace, "order", known.published, "mimic", 0.1, (100, 100))
     assert sorted(audit.samples) == sorted([*audit.zones[0].samples, *audit.zones[1].samples])
@@ -59,7 +66,7 @@ def test_another_line_needs_another_name(known):  # noqa: F811
         begin_audit(known.workspace, "mine", known.published, "mimic", 0.2, (5, 5))
     with pytest.raises(MimicError, match="cannot name an audit"):
         begin_audit(known.workspace, "../mine", known.published, "mimic", 0.2, (5, 5))
-    with pytest.raises(MimicError, match="no audit 'lost'"):
+    with pytest.raises(MimicError, match=r"no audit 'lost' .*`mimic audit lost --draw 300 .*` begins one"):
         load_audit(known.workspace, "lost")
     path = known.workspace.path / "audits" / "broken.json"
     path.write_text(json.dumps({"zones": []}))

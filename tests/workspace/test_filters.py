@@ -40,6 +40,8 @@ def test_a_taken_name_is_kept_unless_replaced(tmp_path):
     other = RULE | {"threshold": 0.5}
     with pytest.raises(MimicError, match="'strict' is there with another rule"):
         save_filter(workspace, "strict", "pets", other, COUNTS)
+    with pytest.raises(MimicError, match=r"for data set pets \(a workspace has one filter of a name\).*--replace"):
+        save_filter(workspace, "strict", "cars", RULE, COUNTS)
     assert load_filter(workspace, "strict").rule == RULE
     assert save_filter(workspace, "strict", "pets", other, COUNTS, replace=True).rule == other
 
@@ -52,7 +54,7 @@ def test_a_name_cannot_leave_the_folder(tmp_path, name):
 
 def test_what_is_missing_or_broken_is_named(tmp_path):
     workspace = Workspace(tmp_path)
-    with pytest.raises(MimicError, match=r"no filter 'lost' .* it has none yet"):
+    with pytest.raises(MimicError, match=r"no filter 'lost' .* it has none yet; .* --name lost .*makes one"):
         load_filter(workspace, "lost")
     save_filter(workspace, "strict", "pets", RULE, COUNTS)
     with pytest.raises(MimicError, match=r"no filter 'lost' .* strict"):

@@ -9,8 +9,18 @@ load         our own reader: ids, weights, and torch's Subset and sampler
 
 from mimic.reports.exports.load import load_filter
 from mimic.reports.exports.options import Options
-from mimic.reports.exports.registry import FORMATS
+from mimic.reports.exports.registry import FORMATS, format_of
 from mimic.reports.exports.selection import Selection
 from mimic.reports.exports.write import Export, export_bytes, rule_bytes, write_export
 
-__all__ = ["FORMATS", "Export", "Options", "Selection", "export_bytes", "load_filter", "rule_bytes", "write_export"]
+__all__ = [
+    "FORMATS",
+    "Export",
+    "Options",
+    "Selection",
+    "export_bytes",
+    "format_of",
+    "load_filter",
+    "rule_bytes",
+    "write_export",
+]

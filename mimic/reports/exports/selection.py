@@ -60,6 +60,13 @@ class Selection:
         for table in self.tables(further=further):
             yield from table.filter(table["kept"]).to_pylist()
 
+    @property
+    def unscored(self) -> str:
+        """What becomes of the samples that the rule knows no score of, in words."""
+        if self.rule.drop_unscored:
+            return "dropped, as the rule ends with !"
+        return "exported as kept; a rule that ends with ! drops them"
+
     def shares_below(self) -> tuple[list[float], list[float]]:
         """Points (score, share of scored samples below it), upwards, to interpolate between: the score's quantiles."""
         scores = self._chosen.scores

@@ -1,7 +1,8 @@
 """Every sample as a row: Parquet, CSV and JSONL. Dropped ones too, so that nothing need be guessed from absence.
 
 Columns: sample (the row of the data set), id, path, label, given_label (as imported; another one where somebody
-relabelled), score (empty where not scored), kept, decision (keep, drop or relabel where somebody decided).
+relabelled), score (empty where not scored), kept, decision (keep, drop or relabel where somebody decided), scored
+(false where the rule has no score to go by: kept is then true, unless the rule ends with ! or somebody decided).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from mimic.reports.exports.job import Job
 from mimic.workspace.spreadsheets import harmless
 
-COLUMNS = ("sample", "id", "path", "label", "given_label", "score", "kept", "decision")
+COLUMNS = ("sample", "id", "path", "label", "given_label", "score", "kept", "decision", "scored")
 
 
 def write_parquet(job: Job, target: Path) -> None:

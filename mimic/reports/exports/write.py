@@ -19,7 +19,7 @@ from mimic.files import finish, make_folder, needing_room, read_json, remove, te
 from mimic.filters.rule import Rule
 from mimic.reports.exports.job import Job
 from mimic.reports.exports.options import Options
-from mimic.reports.exports.registry import FORMATS
+from mimic.reports.exports.registry import format_of
 from mimic.reports.exports.selection import Selection
 from mimic.workspace.filters import NamedFilter
 from mimic.workspace.queries.dense import Dense
@@ -61,12 +61,11 @@ def write_export(
     Raises:
         MimicError: an unknown format; something is at the path; what the format itself cannot do.
     """
-    if form not in FORMATS:
-        raise MimicError(f"no export format {form!r}: choose one of {', '.join(FORMATS)}")
+    about = {"made_by": _MADE_BY, "format": form, "holds": format_of(form).holds}
     _put_back(path)
     _refuse_to_overwrite(path, overwrite)
     make_folder(path.parent)
-    job = Job(selection, options or Options(), {"made_by": _MADE_BY, "format": form} | selection.facts())
+    job = Job(selection, options or Options(), about | selection.facts())
     digest = _built(job, path)
     return Export(path, digest, job.facts["counts"], job.failures.count, tuple(job.notes))
 
@@ -83,7 +82,7 @@ def rule_bytes(saved: NamedFilter) -> bytes:
 
 
 def _built(job: Job, path: Path) -> str:
-    form = FORMATS[job.facts["format"]]
+    form = format_of(job.facts["format"])
     with needing_room(path):
         temporary = temporary_name(path)
         try:

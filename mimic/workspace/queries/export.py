@@ -116,8 +116,8 @@ def export_rows(
 
     Returns:
         Tables that are never empty: sample, id, path, split, label (after a relabelling), given_label (as imported),
-        score (null where not scored), kept, decision (keep, drop, relabel; null without one), then `further` and
-        `predicted` where asked for.
+        score (null where there is none), kept, decision (keep, drop, relabel; null without one), scored (whether the
+        rule said anything), then `further` and `predicted` where asked for.
 
     Raises:
         MimicError: the data set does not have the further column.
@@ -138,7 +138,7 @@ def export_rows(
             yield t.arrow(
                 "SELECT c.sample, s.id, s.path, s.split,"
                 " CASE WHEN d.action = 'relabel' THEN d.label ELSE s.label END AS label, s.label AS given_label,"
-                f" c.score, coalesce({_DECISION} <> 'drop', c.kept) AS kept, {_DECISION} AS decision{extra}"
+                f" c.score, coalesce({_DECISION} <> 'drop', c.kept) AS kept, {_DECISION} AS decision, c.scored{extra}"
                 f" FROM ruled c JOIN {t.samples} s ON s.rowid = c.sample LEFT JOIN decided d ON d.sample = c.sample"
                 + (f" LEFT JOIN {guesses} p ON p.sample = c.sample" if predicted else "")
                 + f" WHERE s.rowid BETWEEN {inside} ORDER BY c.sample",
@@ -146,11 +146,11 @@ def export_rows(
 
 
 def _ruled(chosen: Chosen, first: int, last: int) -> pa.Table:
-    """Columns sample, score (null where there is none), kept of a span's samples that the rule is about."""
+    """Columns sample, score (null where there is none), kept, scored of a span's samples that the rule is about."""
     places = np.flatnonzero(chosen.inside[first:last])
     score = pa.array(chosen.scores[first:last][places], pa.float32(), from_pandas=True)
-    kept = chosen.kept(first, last)[places]
-    return pa.table({"sample": pa.array(places + first, pa.int32()), "score": score, "kept": kept})
+    kept, scored = chosen.kept(first, last)[places], (chosen.votes[first:last] != ABSTAIN)[places]
+    return pa.table({"sample": pa.array(places + first, pa.int32()), "score": score, "kept": kept, "scored": scored})
 
 
 def cumulative(published: Published, signal: str) -> tuple[list[float], list[float]]:

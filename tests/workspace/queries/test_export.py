@@ -29,6 +29,7 @@ def test_every_sample_leaves_once_with_its_fate(known, drop_unscored):
     expected = np.where(np.isnan(scores), not drop_unscored, scores.astype(np.float64) >= 0.1)
     assert table["kept"].to_pylist() == expected.tolist()
     assert table["score"].null_count == np.isnan(scores).sum()
+    assert table["scored"].to_pylist() == (~np.isnan(scores)).tolist()
     assert table["label"].to_pylist() == table["given_label"].to_pylist() == known.labels.tolist()
     assert table["decision"].null_count == scores.size
     counts = fates(known.published, chosen)
