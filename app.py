@@ -9,7 +9,7 @@ from pages.widgets import frame, garbage
 HERE = Path(__file__).parent
 
 st.set_page_config(page_title="mimic", page_icon=str(HERE / "pages" / "assets" / "favicon.png"), layout="wide")
-st.html(HERE / "pages" / "assets" / "focus.css")
+st.html(HERE / "pages" / "assets" / "app.css")
 # The pages draw the menu themselves: Streamlit's own would drop the data set and run from the address.
 page = st.navigation(
     [

@@ -2,6 +2,7 @@
 
     python -m benchmarks.synthetic --rows 10_000_000 --classes 1000 --workspace big
     python -m benchmarks.app --workspace big [--repeat 25] [--browsers 8 --minutes 5]
+    python -m benchmarks.app --workspace mimic-workspace      the demonstration's: writes results/app_small.csv
 
 One warm user; p50 and p95 in milliseconds, and the first paint of each page. The page's own clock measures: asking it
 from outside over and over whether it is ready takes the time away that it needs to become so. With --browsers so many
@@ -28,7 +29,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.tables import Section, markdown, write_csv, write_section
 from docs.screenshots import CHROMIUM, serving, settle
-from mimic.workspace.layout import Workspace
+from mimic.workspace.layout import Run, Workspace
+from pages.widgets.frame import PAGES as MENU
 
 REACH = {
     "next review key": 120,
@@ -39,7 +41,9 @@ REACH = {
     "page change": 200,
     "compare at another budget": 350,
 }
-PAGES = ("", "explore", "threshold", "compare", "review", "sample")
+PAGES = (*MENU.values(), "sample")
+MANY = 1_000_000  # samples of what counts as a large workspace
+FIRST_PAINT = {True: 1500, False: 1000}  # reach for large ones and others
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 
 # Waits for what `read` gives to change and the script to have ended, then for two frames; the clock starts at the last
@@ -114,7 +118,7 @@ def opened(page: Page, url: str) -> None:
 
 def brushes(page: Page) -> Iterator[Callable[[], None]]:
     """Drags over the histogram, each from another place."""
-    box = page.locator(".nsewdrag").first.bounding_box()
+    box = page.locator(".plot").bounding_box()
     assert box
     for start in cycle(np.linspace(0.05, 0.5, 7)):
 
@@ -128,17 +132,21 @@ def brushes(page: Page) -> Iterator[Callable[[], None]]:
         yield drag
 
 
-def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
-    """One row a step: p50, p95 in ms, on a data set of so many samples."""
+def measure(page: Page, base: str, run: Run, repeat: int) -> pd.DataFrame:
+    """One row a step on a run's pages: p50, p95 in ms."""
+    reach = REACH | {f"first paint, {name}": FIRST_PAINT[run.size >= MANY] for name in PAGES}
+    of = f"?dataset={run.dataset}&run={run.id}&"
+
+    def address(name: str, more: str = "") -> str:
+        return f"{base}/{'' if name == 'overview' else name}{of}{more}"
+
     times: dict[str, list[float]] = {}
     for name in PAGES:
-        first_paint(page, f"{base}/{name}")  # the caches of a first visitor
-        times[f"first paint, {name or 'overview'}"] = [
-            first_paint(page, f"{base}/{name}") for _ in range(min(repeat, 7))
-        ]
+        first_paint(page, address(name))  # the caches of a first visitor
+        times[f"first paint, {name}"] = [first_paint(page, address(name)) for _ in range(min(repeat, 7))]
 
     for name, signal in (("brush a histogram", "mimic"), ("brush, unsorted signal", "margin")):
-        opened(page, f"{base}/explore?signal={signal}")
+        opened(page, address("explore", f"signal={signal}"))
         drags = brushes(page)
         times[name] = [timed(page, "count", next(drags)) for _ in range(repeat)]
     page.get_by_role("button", name="Clear the brush").click()
@@ -150,12 +158,12 @@ def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
         times[name] = []
         while len(times[name]) < repeat:
             # from another place each time: none is remembered, and none is the end, where nothing would change
-            opened(page, f"{base}/{place}?keep={int(samples * 0.9) - 997 * len(times[name])}")
+            opened(page, address(place, f"keep={int(run.size * (0.9 - 1e-4 * len(times[name])))}"))
             page.get_by_role("slider", name="amples").focus()
             for _ in range(min(6, repeat - len(times[name]))):
                 times[name].append(timed(page, "metric", partial(page.keyboard.press, "PageDown")))
 
-    opened(page, f"{base}/threshold")
+    opened(page, address("threshold"))
     page.get_by_role("slider", name="Line on").focus()
     times["line on the bars"] = []
     for _ in range(repeat):
@@ -163,12 +171,12 @@ def measure(page: Page, base: str, samples: int, repeat: int) -> pd.DataFrame:
         arrow = partial(page.keyboard.press, "ArrowLeft")
         times["line on the bars"].append(timed(page, "said", arrow, wholly=False))
 
-    opened(page, f"{base}/review?queue=random")
+    opened(page, address("review", "queue=random"))
     times["next review key"] = []
     for key, _ in zip(cycle("kds"), range(repeat), strict=False):
         time.sleep(0.4)  # longer than the guard against keys that come too soon
         times["next review key"].append(timed(page, "picture", partial(page.keyboard.press, key), wholly=False))
-    steps = [(name, np.percentile(t, 50), np.percentile(t, 95), REACH.get(name)) for name, t in times.items()]
+    steps = [(name, np.percentile(t, 50), np.percentile(t, 95), reach.get(name)) for name, t in times.items()]
     return pd.DataFrame(steps, columns=["step", "p50_ms", "p95_ms", "reach_p95_ms"])
 
 
@@ -272,28 +280,32 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--print-only", action="store_true", help="change no file")
     asked = parser.parse_args()
-    samples = max(run.size for run in Workspace(asked.workspace).runs())
+    runs = [run for run in Workspace(asked.workspace).runs() if run.state == "published" and "margin" in run.signals]
+    run = max(runs, key=lambda run: run.size)
+    samples = run.size
     busy = os.getloadavg()[0]
     with serving(asked.workspace) as base:
-        table = load(base, asked.browsers, asked.minutes) if asked.browsers else alone(base, samples, asked.repeat)
+        table = load(base, asked.browsers, asked.minutes) if asked.browsers else alone(base, run, asked.repeat)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.0f}"))
     if asked.print_only:
         return
-    name = "app_load" if asked.browsers else "app"
+    name = "app_load" if asked.browsers else "app" if samples >= MANY else "app_small"
     write_csv(name, table.assign(samples=samples, load_before=round(busy, 1)))
     words = f"{samples:,} samples, {os.cpu_count()} cores shared by server and browser, load average before {busy:.1f}"
-    title = "The app under eight browsers" if asked.browsers else "The app in a browser, milliseconds"
-    command = "python -m benchmarks.app --workspace big" + (" --browsers 8" if asked.browsers else "")
+    title = f"The app in a browser, {samples:,} samples, milliseconds"
+    title = "The app under eight browsers" if asked.browsers else title
+    place = "big" if samples >= MANY else "mimic-workspace"
+    command = f"python -m benchmarks.app --workspace {place}" + (" --browsers 8" if asked.browsers else "")
     write_section(Section(name, title, command, f"{words}.\n\n{markdown(table.round(0))}"))
 
 
-def alone(base: str, samples: int, repeat: int) -> pd.DataFrame:
+def alone(base: str, run: Run, repeat: int) -> pd.DataFrame:
     """One warm user."""
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(60_000)
-        return measure(page, base, samples, repeat)
+        return measure(page, base, run, repeat)
 
 
 if __name__ == "__main__":

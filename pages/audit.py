@@ -35,7 +35,8 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
 rule = read_rule(found[name].rule)
 table = Dense(chosen.workspace, chosen.dataset)
 if draw:
-    judged.begin(table, name, rule, int(asked))
+    with frame.sentences():
+        judged.begin(table, name, rule, int(asked))
 audit = next((one for one in list_audits(chosen.workspace) if one.name == name), None)
 if audit is None:
     st.info(

@@ -75,7 +75,7 @@ def save() -> None:
     counts = ruling.outcome(rule, table).counts
     replace = st.session_state.get(state.key("replace"), False)
     save_filter(chosen.workspace, name, chosen.dataset.name, rule.model_dump(mode="json"), counts, replace=replace)
-    st.toast(f"Saved as {text.markdown(name)}: {text.count(counts['kept'])} kept.", icon=":material/check:")
+    frame.tell(f"Saved as {text.markdown(name)}: {text.count(counts['kept'])} kept.", ":material/check:")
 
 
 try:
@@ -87,6 +87,7 @@ except MimicError as error:
 if state.get("shown") != expression(rule):  # by a link, or Back
     state.put(**taken_up(rule))
 turn = state.get("turn")
+frame.cautions(table, rule)
 
 # --- the steps ------------------------------------------------------------------------------------------------------
 outcomes = [ruling.outcome(joined(steps_of(rule)[: place + 1]), table) for place in range(len(steps_of(rule)))]

@@ -76,11 +76,11 @@ else:
     roc, pr = st.columns(2, gap="small")
     with roc.container(border=True):
         st.markdown("**ROC**")
-        shown = {name: bands.band(found[name], "roc") for name in lines}
+        shown = {name: found[name].roc for name in lines}
         draw(evaluate_figures.curves(shown, colours, "roc"), "roc", "ROC curves with 95% bands")
     with pr.container(border=True):
         st.markdown("**Precision and recall**")
-        shown = {name: bands.band(found[name], "pr") for name in lines}
+        shown = {name: found[name].pr for name in lines}
         draw(evaluate_figures.curves(shown, colours, "pr"), "pr", "Precision-recall curves with 95% bands")
     wrong = int(judged.known.wrong.sum())
     words = (

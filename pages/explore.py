@@ -10,11 +10,10 @@ import streamlit as st
 from mimic.data import NOUN
 from mimic.filters.expression import expression
 from mimic.filters.steps import within
-from mimic.reports import figures, text
+from mimic.reports import text
 from mimic.workspace.queries import gallery as samples
-from mimic.workspace.queries.histogram import histogram, snap
 from mimic.workspace.queries.summary import signal_summary
-from pages.widgets import frame, gallery, state
+from pages.widgets import bars, frame, gallery, state
 
 SPLITS = {"none": "Together", "class": "By class", "truth": "By truth"}
 ORDERS = {"lowest": "Lowest first", "highest": "Highest first", "nearest": "Nearest to", "random": "Random"}
@@ -29,7 +28,8 @@ scope = f"{chosen.run.id} {signal}"
 if state.get("scope") not in (None, scope):  # a brush or a place in the gallery belongs to one signal of one run
     state.put(low=None, high=None, after=None, before=None)
 state.put(scope=scope)
-facts = signal_summary(published).set_index("signal").loc[signal]
+summary = signal_summary(published).set_index("signal")
+facts = summary.loc[signal]
 
 
 def to_first_page() -> None:
@@ -37,34 +37,18 @@ def to_first_page() -> None:
     state.change(after=None, before=None)
 
 
-def chart() -> str:
-    """The chart's key: another one where the brush is lifted, or it would go on showing the old one."""
-    return f"bars {scope} {state.get('cleared') or 0}"
-
-
-def brush() -> None:
-    """The chart's selection has changed: take its whole bars, or everything where it was lifted."""
-    if chart() not in st.session_state:
-        return  # the chart of a brush that was lifted, which a browser that is drawn late has sent back
-    boxes = st.session_state[chart()]["selection"]["box"]
-    start, stop = boxes[0]["x"] if boxes else (-math.inf, math.inf)
-    ends = snap(histogram(published, signal), float(start), float(stop)) if boxes else (start, stop)
-    state.change(**{name: None if math.isinf(end) else end for name, end in zip(("low", "high"), ends, strict=True)})
-    to_first_page()
-
-
-def clear() -> None:
-    """Lift the brush."""
-    state.change(low=None, high=None, cleared=(state.get("cleared") or 0) + 1)
-    to_first_page()
+def brush(low: float | None, high: float | None) -> None:
+    """Show the samples between two scores; None where open."""
+    if state.get("scope") == scope:  # not that of bars that are gone, which a browser that is drawn late has sent
+        state.change(low=low, high=high)
+        to_first_page()
 
 
 def as_rule(where: samples.Where) -> str | None:
     """What keeps these samples alone, to be saved and exported; None where labels, text or truth take part."""
     if where.needs_samples or not where.ranges:
         return None
-    lowest = signal_summary(published).set_index("signal")["low"]
-    return expression(within(chosen.run.id, where.ranges, lowest), chosen.run.id)
+    return expression(within(chosen.run.id, where.ranges, summary["low"]), chosen.run.id)
 
 
 def turn(name: str, cursor: samples.Cursor | None) -> None:
@@ -84,7 +68,7 @@ class Asked:
 
 
 # --- the bars -------------------------------------------------------------------------------------------------------
-def bars(bounds: tuple[float, float]) -> dict[str, Any]:
+def spread(bounds: tuple[float, float]) -> dict[str, Any]:
     """The signal's bars, to be brushed. Returns the part of the address that says how they are drawn."""
     brushed = bounds != EVERYTHING
     state.switch("log")
@@ -97,30 +81,21 @@ def bars(bounds: tuple[float, float]) -> dict[str, Any]:
         logarithmic = split != "class" and st.toggle("Log heights", key=state.key("log"))
         if brushed:
             st.badge(f"{signal} {text.interval(*bounds)}", icon=":material/select:", color="primary")
-            st.button("Clear the brush", icon=":material/close:", type="tertiary", on_click=clear)
         else:
             st.caption("Drag across the bars to choose scores.", width="content")
+        # there without a brush too, or the bars would move down under the hand that brushes them
+        st.button(
+            "Clear the brush", icon=":material/close:", type="tertiary", disabled=not brushed, on_click=brush,
+            args=(None, None),
+        )  # fmt: skip
         st.space("stretch")
         st.caption(
             f"{text.count(facts['scored'])} scored · {text.count(facts['not_scored'])} not scored · "
             f"median {text.score(facts['median'])} · {text.percent(facts['positive'])} above 0",
             width="content",
         )
-    drawn, window = histogram(published, signal, split), bounds if brushed else None
-    if split == "class":
-        figure = figures.histogram_by_class(drawn, colours, signal, chosen=window)
-    else:
-        figure = figures.histogram(
-            drawn, colours, signal, chosen=window, logarithmic=logarithmic, decided=frame.decided(chosen)
-        )
-    figure.update_layout(dragmode="select", selectdirection="h")
-    st.plotly_chart(
-        figure,
-        key=chart(),
-        on_select=frame.on_change(brush),
-        selection_mode="box",
-        config=figures.CONFIG,
-        alt=f"Histogram of {signal}, {SPLITS[split].lower()}",
+    bars.brushed(
+        published, signal, split, bounds, colours, brush, decided=frame.decided(chosen), logarithmic=logarithmic
     )
     return {"split": split if split != "none" else None, "log": logarithmic}
 
@@ -195,23 +170,23 @@ def bounds_of(low: float | None, high: float | None) -> tuple[float, float]:
 def view() -> None:
     """Bars, filters and tiles: a brush draws all of these, for they are what it changes."""
     low, high = state.number("low"), state.number("high")
-    shown = bars(bounds_of(low, high))
+    shown = spread(bounds_of(low, high))
     asked = ask(low, high)
     state.text("after")
     state.text("before")
-    frame.part(partial(page_of_samples, shown, asked))()
+    matching = samples.count_matching(published, signal, asked.where, scored=asked.order != "unscored")
+    frame.part(partial(page_of_samples, shown, asked, matching, as_rule(asked.where)))()
 
 
-def page_of_samples(shown: dict[str, Any], asked: Asked) -> None:
+def page_of_samples(shown: dict[str, Any], asked: Asked, matching: int, rule: str | None) -> None:
     """The count, the pager and the tiles: paging draws nothing else again."""
     order = asked.order
     at = {name: samples.Cursor.parse(state.get(name)) if state.get(name) else None for name in ("after", "before")}
     page = samples.gallery_page(published, signal, order, asked.where, **at, near=asked.near, seed=asked.seed)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        matching = text.count(samples.count_matching(published, signal, asked.where, scored=order != "unscored"))
         said = "says what is wrong with a caption" if noun == "caption" else "gives the true label of a wrong one"
         legend = f" · ≠ {said}" if published.has_truth else ""
-        st.markdown(f"**{matching}** samples:small[{legend}]", width="stretch")
+        st.markdown(f"**{text.count(matching)}** samples:small[{legend}]", width="stretch")
         st.page_link(
             "pages/review.py",
             label="Review these",
@@ -219,7 +194,7 @@ def page_of_samples(shown: dict[str, Any], asked: Asked) -> None:
             query_params=chosen.address | state.written_out(asked.address | {"queue": order}),
             help="Settle them one by one, in this order",
         )
-        if rule := as_rule(asked.where):
+        if rule:
             st.page_link(
                 "pages/combine.py",
                 label="As a filter",

@@ -26,6 +26,7 @@ with left:
         key=state.one_of("format", list(exports.FORMATS)),
         format_func=lambda one: f"{one}: {exports.FORMATS[one].meaning}",
     )
+    st.caption(f"It holds {exports.FORMATS[form].holds}.")
     overrule = st.toggle("People's decisions overrule the filter", True, key="overrule")
     images, shard_size, column = "symlink", 10_000, None
     if exports.FORMATS[form].images and form != "webdataset":
@@ -62,8 +63,9 @@ with right:
     cards[0].metric(":blue[:material/check:] Kept", text.count(counts["kept"]), border=True)
     cards[1].metric(":orange[:material/close:] Dropped", text.count(counts["dropped"]), border=True)
     cards[2].metric(
-        "Not scored", text.count(counts["not_scored"]), border=True, help="Exported as kept, and counted apart"
+        "Not scored", text.count(counts["not_scored"]), border=True, help=f"Counted apart: {selection.unscored}"
     )
+    frame.cautions(selection.table, rule)
     if overrule:
         turned, renamed = counts["overruled"], counts["relabelled"]
         st.caption(

@@ -1,10 +1,12 @@
 """Overview: what there is, how far it is, and how far to trust it."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
 from mimic.data import NOUN
-from mimic.reports import figures, text
+from mimic.reports import text
 from mimic.runs import launch
 from mimic.workspace.events import events
 from mimic.workspace.layout import Run
@@ -13,7 +15,7 @@ from mimic.workspace.queries.progress import progress, running_histogram
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.summary import failure_reasons, failures, signal_summary
 from mimic.workspace.removal import needed_by, remove_run
-from pages.widgets import evaluated, frame, remembered, state
+from pages.widgets import bars, evaluated, frame, levels, remembered, state
 from pages.widgets.runs import short_names
 
 VERDICTS = {
@@ -85,13 +87,8 @@ def unfinished(run: Run) -> None:
                 st.caption(f"The same mimic {command} command takes it up again from here: what is done is kept.")
             if command in launch.AGAIN and st.button("Go on", key=f"go on {run.id}", icon=":material/play_arrow:"):
                 begin(run)
-        elif not (bars := running_histogram(run, run.main)).empty:
-            st.plotly_chart(
-                figures.histogram(bars, colours, f"{run.main} so far", height=170),
-                config=figures.CONFIG,
-                key=f"so far {run.id}",
-                alt=f"Histogram of {run.main} over the finished parts of {run.id}",
-            )
+        elif not (drawn := running_histogram(run, run.main)).empty:
+            bars.looked_at(drawn, colours, f"{run.main} so far", key=f"so far {run.id}", height=132)
 
 
 going = [run.id for run in workspace.runs() if run.state == "running"]
@@ -154,15 +151,23 @@ known = judged(published) if published.has_truth else None
 ranked = known is not None and 0 < known.wrong.sum() < known.wrong.size  # else no signal can be told from another
 
 
+def folded(label: str, icon: str, draw: Callable[[], None]) -> None:
+    """A part that is drawn once somebody opens it: closed ones cost the page nothing."""
+
+    @frame.part
+    def part() -> None:
+        with st.expander(label, icon=f":material/{icon}:", key=label, on_change="rerun") as fold:
+            if fold.open:
+                draw()
+
+    part()
+
+
 def spread(height: int) -> None:
     """How the main signal is spread."""
     st.markdown(f"**How {text.markdown(published.main)} is spread**")
-    st.plotly_chart(
-        figures.histogram(histogram(published, published.main), colours, published.main, height=height),
-        config=figures.CONFIG,
-        key=f"main {run.id}",
-        alt=f"Histogram of {published.main}",
-    )
+    drawn = histogram(published, published.main)
+    bars.looked_at(drawn, colours, published.main, key=f"main {run.id}", height=height)
 
 
 summary = signal_summary(published)
@@ -201,12 +206,7 @@ with left.container(border=True, height="stretch"):
         ]
         if check["majority_agreement"] is not None:
             shares.append(("commonest class", check["majority_agreement"], "faint"))
-        st.plotly_chart(
-            figures.agreement_bars(shares, colours),
-            config=figures.CONFIG,
-            key=f"agreement {run.id}",
-            alt="Agreement with what was given: " + ", ".join(who for who, _, _ in shares),
-        )
+        levels.agreement(shares, colours, key=f"agreement {run.id}")
         numbers = st.columns(4, gap="small")
         numbers[0].metric(
             "Mean score",
@@ -223,29 +223,24 @@ with left.container(border=True, height="stretch"):
         st.caption("This run has no reference check.")
     st.caption(made_by(run))
     if ranked:
-        spread(170)
+        spread(132)
 with right.container(border=True, height="stretch"):
     if ranked:
         st.markdown(f"**Which signal finds the wrong {noun}s?**")
         ranking, ahead, sentence = remembered.detection(published)
         (st.warning if ahead else st.markdown)(text.markdown(sentence, 400))
-        st.plotly_chart(
-            figures.detection(ranking, colours, published.main),
-            config=figures.CONFIG,
-            key=f"detection {run.id}",
-            alt=f"AUROC of each signal at finding wrong {noun}s",
-        )
+        levels.detection(ranking, colours, published.main, noun, key=f"detection {run.id}")
         drawn = f" (drawn from {text.count(known.drawn_from)})" if known.drawn_from else ""
-        best = f" The best {figures.DETECTED} of {len(ranking)} signals; the table below has all."
+        best = f" The best {levels.DETECTED} of {len(ranking)} signals; the table below has all."
         st.caption(
             f"Against what is known of {text.count(known.wrong.size)} samples{drawn}, "
             f"{text.count(known.wrong.sum())} of them wrong. No score has seen them."
-            + (best if len(ranking) > figures.DETECTED else "")
+            + (best if len(ranking) > levels.DETECTED else "")
         )
         for first, second in remembered.twins(published):
             st.caption(text.markdown(f"{first} and {second} rank the samples alike: {WHY_ALIKE}", 400))
     else:
-        spread(280)
+        spread(240)
         if known is None:
             st.caption(
                 f"The data set has no column “{'fault' if noun == 'caption' else 'truth'}”, "
@@ -287,12 +282,16 @@ st.dataframe(
     alt="Summary of every signal",
 )
 if meanings := run.facts.get("meanings"):  # runs of older versions do not say
-    with st.expander("What the signals mean", icon=":material/menu_book:"):
+
+    def what_they_mean() -> None:
+        """Every signal in a sentence."""
         said = [
             f"- **{text.markdown(name)}** {text.markdown(meanings.get(name, '–'), 400)}" for name in summary["signal"]
         ]
         st.markdown("\n".join(said))
         st.caption("Of every signal, higher counts as better: filters drop the lowest scores.")
+
+    folded("What the signals mean", "menu_book", what_they_mean)
 
 if published.not_scored:
     st.subheader("Not scored", anchor=False)
@@ -325,24 +324,29 @@ st.dataframe(
     alt="Runs of this workspace, the newest first",
 )
 ended()
-if happened := events(run):
-    with st.expander("What happened to this run", icon=":material/history:"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "At (UTC)": [event["at"][:19].replace("T", " ") for event in happened[::-1]],
-                    "Event": [event["event"] for event in happened[::-1]],
-                    "Shard": [event.get("shard") for event in happened[::-1]],
-                    "Samples": [event.get("samples") for event in happened[::-1]],
-                    "Seconds": [event.get("seconds") for event in happened[::-1]],
-                    "By process": [event.get("process") for event in happened[::-1]],
-                    "Why": [event.get("error") for event in happened[::-1]],
-                }
-            ),
-            hide_index=True,
-            alt="The run's latest events, the latest first",
-        )
-with st.expander("Delete a run", icon=":material/delete:"):
+
+
+def what_happened() -> None:
+    """The run's events."""
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "At (UTC)": [event["at"][:19].replace("T", " ") for event in happened[::-1]],
+                "Event": [event["event"] for event in happened[::-1]],
+                "Shard": [event.get("shard") for event in happened[::-1]],
+                "Samples": [event.get("samples") for event in happened[::-1]],
+                "Seconds": [event.get("seconds") for event in happened[::-1]],
+                "By process": [event.get("process") for event in happened[::-1]],
+                "Why": [event.get("error") for event in happened[::-1]],
+            }
+        ),
+        hide_index=True,
+        alt="The run's latest events, the latest first",
+    )
+
+
+def unwanted_run() -> None:
+    """Choose a run to delete."""
     idle = short_names(one for one in workspace.runs()[:200] if one.state != "running")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         unwanted = st.selectbox(
@@ -351,7 +355,10 @@ with st.expander("Delete a run", icon=":material/delete:"):
         )  # fmt: skip
         if st.button("Delete …", disabled=unwanted is None, key="delete"):
             delete(workspace.run(str(unwanted)))
-with st.expander("Start another run", icon=":material/play_arrow:"):
+
+
+def another_run() -> None:
+    """Start a run like this one, or copy the commands for another."""
     if run.facts.get("config", {}).get("scopes"):
         with st.form("again", border=False):
             st.markdown("The same model, reference and start, over other parameters:")
@@ -360,4 +367,10 @@ with st.expander("Start another run", icon=":material/play_arrow:"):
                 begin(run, scopes=[scope])
     st.markdown("Or another model, in a terminal:")
     frame.commands(workspace)
+
+
+if happened := events(run):
+    folded("What happened to this run", "history", what_happened)
+folded("Delete a run", "delete", unwanted_run)
+folded("Start another run", "play_arrow", another_run)
 state.leave("overview", chosen.address)

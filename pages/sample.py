@@ -3,14 +3,15 @@
 import pandas as pd
 import streamlit as st
 
-from mimic.reports import figures, text, training_figures
+from mimic.reports import text, training_figures
+from mimic.reports.figures import CONFIG
 from mimic.workspace.database import exists
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.nearest import nearest
 from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
 from mimic.workspace.queries.training import visit_history
 from mimic.workspace.thumbs import thumbnail
-from pages.widgets import frame, gallery, state
+from pages.widgets import frame, gallery, levels, state
 
 chosen = frame.choose("sample", "Sample")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
@@ -101,18 +102,13 @@ with known:
     )
     if not facts.predictions.empty:
         st.markdown("**What the reference sees**")
-        st.plotly_chart(
-            figures.guesses(facts.predictions, colours, facts.label),
-            config=figures.CONFIG,
-            key=f"guesses {chosen.run.id} {number}",
-            alt="The reference's three best guesses",
-        )
+        levels.guesses(facts.predictions, colours, facts.label, key=f"guesses {chosen.run.id} {number}")
     visits = visit_history(published, number)
     if not visits.empty:
         st.markdown("**Weight over its visits** :small[in training]")
         st.plotly_chart(
             training_figures.history(visits, colours),
-            config=figures.CONFIG,
+            config=CONFIG,
             key=f"visits {chosen.run.id} {number}",
             alt="The sample's weight at each visit of the training",
         )

@@ -18,36 +18,25 @@ from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where, gallery_page
 from mimic.workspace.queries.threshold import Line, class_balance, line_at, line_keeping, truth_at
-from pages.widgets import balance, frame, gallery, lined_bars, state
+from pages.widgets import bars, frame, gallery, levels, line_fields, state
 
 TILES = 20
 SHOWN = 20
-UNITS = ("slider", "count", "share", "score")
 
 chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
 scored = line_keeping(published, signal, 0).scored
 table = Dense(chosen.workspace, chosen.dataset)
+frame.cautions(table, ThresholdRule(run=chosen.run.id, signal=signal, threshold=0.0))
 
 
-def take(moved: str, keys: dict[str, str]) -> None:
-    """The line is where this widget says."""
-    # the turns as they stand now: a key may come before the page of the one before it is drawn, with its widgets
-    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
-    if keys[moved] != f"{moved} {turns[moved]}":
-        return  # a field that is gone, whose value a browser that is drawn late has sent back
-    value = state.get(keys[moved])
-    if moved == "score":
+def move(unit: line_fields.Unit, value: float) -> None:
+    """The line is where this unit says."""
+    if unit == "score":
         value = line_at(published, signal, value).kept
-    elif moved == "share":
-        value = round(value / 100 * scored)
-    state.change(keep=value, turns={unit: turn + (unit != moved) for unit, turn in turns.items()})
-
-
-def drag(kept: int) -> None:
-    """The line is where the one on the bars was let go."""
-    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
-    state.change(keep=kept, turns={unit: turn + 1 for unit, turn in turns.items()})
+    elif unit == "share":
+        value = value / 100 * scored
+    state.change(keep=round(value))
 
 
 def save(line: Line) -> None:
@@ -117,11 +106,12 @@ def the_line() -> None:
     """All that moves with the line."""
     asked = round(state.number("keep", round(0.8 * scored)) or 0)
     line = line_keeping(published, signal, asked)
+    state.put(keep=line.kept)
     audit, judgement = audited(line)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        bars(line, judgement)
-        units(line)
+        cut(line, judgement)
+        line_fields.show(line, signal, move, key=f"fields {chosen.run.id} {signal}")
         if 0 <= asked < line.kept:
             st.caption(
                 f"{text.count(line.kept)} are kept, not {text.count(asked)}: samples of the same score are never split."
@@ -142,9 +132,8 @@ def the_line() -> None:
         if chosen.dataset.classes:
             st.markdown("**Kept of each class** :small[the least kept first]")
             labels, _ = table.labels()  # asked for each time: forty megabytes are not this page's to keep
-            balance.show(
-                class_balance(published, signal, line.score, labels), colours, key=f"balance {chosen.run.id} {signal}"
-            )
+            balance = class_balance(published, signal, line.score, labels)
+            levels.balance(balance, colours, key=f"balance {chosen.run.id} {signal}")
     for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
         with column:
             side(line, name)
@@ -162,34 +151,13 @@ def audited(line: Line) -> tuple[Audit | None, Judgement | None]:
     return audit, verdicts.judge_lines(published, audit, said, [line.score])[0]
 
 
-def bars(line: Line, judgement: Judgement | None) -> None:
+def cut(line: Line, judgement: Judgement | None) -> None:
     """The signal's bars, cut by the line, with what an audit says of it."""
     note = ""
     if judgement is not None and judgement.enough:
         shares = {"precision": judgement.precision, "recall": judgement.recall}
         note = ", ".join(f"{name} {100 * one.low:.0f} – {100 * one.high:.0f}%" for name, one in shares.items())
-    decided = frame.decided(chosen)
-    lined_bars.show(published, signal, line, colours, drag, decided=decided, note=note)
-    if not decided.empty:
-        st.caption(f"The ticks above the bars are {text.count(len(decided))} samples that people decided about.")
-
-
-def units(line: Line) -> None:
-    """One state, the kept count, in four units.
-
-    Whatever was moved, all four show the line that came of it. The one that was moved keeps its key; the others get new
-    ones, or a browser that is drawn late would send their old values back as changes.
-    """
-    turns = state.get("turns") or dict.fromkeys(UNITS, 0)
-    keys = {unit: f"{unit} {turn}" for unit, turn in turns.items()}
-    shown = {"slider": line.kept, "count": line.kept, "share": 100 * line.share, "score": line.score}
-    state.put(keep=line.kept, **{keys[unit]: value for unit, value in shown.items()})
-    moves = {unit: {"key": state.key(keys[unit]), "on_change": take, "args": (unit, keys)} for unit in UNITS}
-    st.slider("Samples kept", 0, scored, **moves["slider"])
-    fields = st.columns(3)
-    fields[0].number_input("Kept, samples", 0, scored, step=1, **moves["count"])
-    fields[1].number_input("Kept, % of scored", 0.0, 100.0, step=1.0, format="%.2f", **moves["share"])
-    fields[2].number_input(f"Lowest kept {signal}", format="%.6g", step=None, **moves["score"])
+    bars.lined(published, signal, line, colours, partial(move, "count"), decided=frame.decided(chosen), note=note)
 
 
 def naming(line: Line) -> None:

@@ -65,15 +65,15 @@ class Found:
         point: figure → value, 0 … 1.
         draws: figure → (D,) values.
         rarer: how many of the rarer kind there are, wrong or right.
-        roc, pr: (D + 1, P) heights at `GRID`: true-positive rate by false-positive rate, and precision by recall; the
-            first row is the samples themselves.
+        roc, pr: curves with their pointwise bands, columns x, y, low, high, at `GRID`: true-positive rate by
+            false-positive rate, and precision by recall.
     """
 
     point: dict[str, float]
     draws: dict[str, Floats]
     rarer: int
-    roc: Floats
-    pr: Floats
+    roc: pd.DataFrame
+    pr: pd.DataFrame
 
 
 GRID = np.linspace(0.0, 1.0, 101)
@@ -143,18 +143,6 @@ def differences(found: Mapping[str, Found], against: str, figure: str = "auroc")
     return pd.DataFrame(rows, columns=columns).sort_values("difference", ascending=False, ignore_index=True)
 
 
-def band(found: Found, curve: str) -> pd.DataFrame:
-    """A curve with its pointwise band: columns x, y, low, high.
-
-    Args:
-        curve: ``"roc"`` (false-positive rate → recall) or ``"pr"`` (recall → precision).
-    """
-    heights = found.roc if curve == "roc" else found.pr
-    low, high = np.nanquantile(heights[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    y = heights[0]
-    return pd.DataFrame({"x": GRID, "y": y, "low": np.minimum(low, y), "high": np.maximum(high, y)})
-
-
 def interval(point: float, draws: Floats, rarer: int, clip: bool = True) -> tuple[float, float]:
     """The 95 % interval: the point plus and minus Student's multiple of the draws' spread, cut at 0 and 1."""
     half = (
@@ -207,7 +195,14 @@ def _found(scores: Floats, known: Known, share: float, group: NDArray[np.int64],
     roc, pr = _curves(bad, good)
     exact_roc, exact_pr = _curves(exact_bad, exact_good)
     roc[0], pr[0] = exact_roc[0], exact_pr[0]
-    return Found(point, draws, int(min(wrong.sum(), (~wrong).sum())), roc, pr)
+    return Found(point, draws, int(min(wrong.sum(), (~wrong).sum())), _band(roc), _band(pr))
+
+
+def _band(heights: Floats) -> pd.DataFrame:
+    """A curve with its band, of (D + 1, P) heights at `GRID`; the first row is the samples themselves."""
+    low, high = np.nanquantile(heights[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    y = heights[0]
+    return pd.DataFrame({"x": GRID, "y": y, "low": np.minimum(low, y), "high": np.maximum(high, y)})
 
 
 def _figures(bad: Floats, good: Floats, share: float) -> dict[str, Floats]:

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mimic.reports import text
-from mimic.reports.layout import legend, style_axes
+from mimic.reports.layout import layout, legend
 from mimic.reports.palette import Palette
 
 MOST_CURVES = 6
@@ -38,34 +38,24 @@ def curves(bands: Mapping[str, pd.DataFrame], colours: Palette, kind: Literal["r
     """ROC or precision-recall curves of at most `MOST_CURVES` signals, each with its 95 % band.
 
     Args:
-        bands: name → as `mimic.evaluation.bands.band` gives it.
+        bands: name → as `mimic.evaluation.bands.Found` holds them.
     """
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
+    quiet = {"type": "scatter", "hoverinfo": "skip", "showlegend": False}
     for place, (name, band) in enumerate(list(bands.items())[:MOST_CURVES]):
-        colour = _colours(colours)[place]
-        outline = [*band["high"], *band["low"][::-1]]
-        figure.add_trace(
-            go.Scatter(
-                x=[100 * x for x in [*band["x"], *band["x"][::-1]]], y=[100 * y for y in outline], fill="toself",
-                line={"width": 0, "color": colour}, opacity=0.18, hoverinfo="skip", showlegend=False,
-            )
-        )  # fmt: skip
-        figure.add_trace(
-            go.Scatter(
-                x=100 * band["x"], y=100 * band["y"], mode="lines", name=text.figure_label(name, 30),
-                line={"color": colour, "width": 2, "dash": _DASHES[place]},
-                hovertemplate="%{y:.1f}% at %{x:.0f}%<extra>" + text.figure_label(name, 30) + "</extra>",
-            )
-        )  # fmt: skip
+        colour, label = _colours(colours)[place], text.figure_label(name, 30)
+        there, back = 100 * band, 100 * band[::-1]
+        outline = {"x": [*there["x"], *back["x"]], "y": [*there["high"], *back["low"]], "fill": "toself"}
+        traces.append(quiet | outline | {"line": {"width": 0, "color": colour}, "opacity": 0.18})
+        line = {"color": colour, "width": 2, "dash": _DASHES[place]}
+        curve = {"type": "scatter", "x": there["x"], "y": there["y"], "mode": "lines", "name": label, "line": line}
+        traces.append(curve | {"hovertemplate": "%{y:.1f}% at %{x:.0f}%<extra>" + label + "</extra>"})
     if kind == "roc":
         chance = {"color": colours.muted, "width": 1, "dash": "dot"}
-        figure.add_trace(
-            go.Scatter(x=[0, 100], y=[0, 100], mode="lines", line=chance, hoverinfo="skip", showlegend=False)
-        )
-    style_axes(figure, colours, *_AXES[kind], 380)
-    figure.update_xaxes(range=[0, 100])
-    figure.update_yaxes(range=[0, 101])
-    return _legend(figure, colours)
+        traces.append(quiet | {"x": [0, 100], "y": [0, 100], "mode": "lines", "line": chance})
+    drawn = layout(colours, *_AXES[kind], 380) | _legend(colours)
+    drawn["xaxis"]["range"], drawn["yaxis"]["range"] = [0, 100], [0, 101]
+    return go.Figure(traces, drawn)
 
 
 def retraining(table: pd.DataFrame, colours: Palette, filters: list[str], outcome: str = "accuracy") -> go.Figure:
@@ -76,24 +66,24 @@ def retraining(table: pd.DataFrame, colours: Palette, filters: list[str], outcom
         filters: at most `MOST_CURVES` of them.
         outcome: what was measured on the test split.
     """
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for place, name in enumerate(filters[:MOST_CURVES]):
         own = table[(table["filter"] == name) & (table["arm"] == "kept")]
-        _points(figure, own, text.figure_label(name, 30), _colours(colours)[place], _DASHES[place])
+        traces += _points(own, text.figure_label(name, 30), _colours(colours)[place], _DASHES[place])
         soft = table[(table["filter"] == name) & (table["arm"] == "weights")]
         if not soft.empty:
             words = f"{text.figure_label(name, 24)}, weights"
-            _points(figure, soft, words, _colours(colours)[place], _DASHES[place], "circle-open")
-    _points(figure, table[table["arm"] == "random"], "as many at random", colours.neutral, "dot", "x")
+            traces += _points(soft, words, _colours(colours)[place], _DASHES[place], "circle-open")
+    traces += _points(table[table["arm"] == "random"], "as many at random", colours.neutral, "dot", "x")
     for arm, words, dash in (("everything", "everything", "solid"), ("oracle", "the right ones alone", "dash")):
         own = table[table["arm"] == arm]
         if not own.empty:
             level = 100 * float(own["accuracy"].iloc[0])
             line = {"color": colours.text, "width": 1.5, "dash": dash}
             low, high = 100 * float(table["budget"].min()), 100.0
-            figure.add_trace(go.Scatter(x=[low, high], y=[level, level], mode="lines", name=words, line=line))
-    style_axes(figure, colours, "samples kept, %", f"test {outcome}, %", 400)
-    return _legend(figure, colours)
+            ends = {"type": "scatter", "x": [low, high], "y": [level, level]}
+            traces.append(ends | {"mode": "lines", "name": words, "line": line})
+    return go.Figure(traces, layout(colours, "samples kept, %", f"test {outcome}, %", 400) | _legend(colours))
 
 
 def shares(table: pd.DataFrame, colours: Palette, axis: str = "share that is right, %") -> go.Figure:
@@ -105,52 +95,50 @@ def shares(table: pd.DataFrame, colours: Palette, axis: str = "share that is rig
     shown = table[table["share"].notna()].head(MOST_PARTS).iloc[::-1]
     places = list(range(len(shown)))
     below, above = 100 * (shown["share"] - shown["low"]), 100 * (shown["high"] - shown["share"])
-    figure = go.Figure(
-        go.Scatter(
-            x=100 * shown["share"], y=places, mode="markers", name="estimate",
-            marker={"color": colours.reference, "size": 10, "symbol": "diamond"},
-            error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below,
-                     "color": colours.muted, "thickness": 1.5, "width": 4},
-            hovertemplate="estimate %{x:.1f}%<extra></extra>",
-        )
-    )  # fmt: skip
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "x": 100 * shown["share"], "y": places, "mode": "markers", "name": "estimate",
+            "marker": {"color": colours.reference, "size": 10, "symbol": "diamond"},
+            "error_x": {"type": "data", "symmetric": False, "array": above, "arrayminus": below,
+                        "color": colours.muted, "thickness": 1.5, "width": 4},
+            "hovertemplate": "estimate %{x:.1f}%<extra></extra>",
+            "cliponaxis": False,  # what lies at 100 % is drawn whole
+        }
+    ]  # fmt: skip
     if "true" in shown:
         marker = {"color": colours.wrong, "size": 10, "symbol": "x"}
+        truth = {"type": "scatter", "x": 100 * shown["true"], "y": places, "mode": "markers", "name": "truth"}
         hover = "truth %{x:.1f}%<extra></extra>"
-        figure.add_trace(
-            go.Scatter(
-                x=100 * shown["true"], y=places, mode="markers", name="truth", marker=marker, hovertemplate=hover
-            )
-        )
-    style_axes(figure, colours, axis, "", 154 + 26 * len(shown))  # lower, and Plotly leaves the title no room
+        traces.append(truth | {"marker": marker, "hovertemplate": hover, "cliponaxis": False})
+    # lower, and Plotly leaves the title no room
+    drawn = layout(colours, axis, "", 154 + 26 * len(shown)) | _legend(colours)
     names = [text.figure_label(str(name), 26) for name in shown["part"]]
-    figure.update_yaxes(tickvals=places, ticktext=names, showgrid=False, range=[-0.7, len(shown) - 0.3])
-    figure.update_traces(cliponaxis=False)  # what lies at 100 % is drawn whole
+    drawn["yaxis"] |= {"tickvals": places, "ticktext": names, "showgrid": False, "range": [-0.7, len(shown) - 0.3]}
     lowest = [float(shown[name].min()) for name in ("low", "true") if name in shown]
-    figure.update_xaxes(range=[min(100 * float(np.nanmin(lowest)) - 2, 98) if len(shown) else 0, 100])
-    return _legend(figure, colours)
+    drawn["xaxis"]["range"] = [min(100 * float(np.nanmin(lowest)) - 2, 98) if len(shown) else 0, 100]
+    return go.Figure(traces, drawn)
 
 
-def _points(figure: go.Figure, own: pd.DataFrame, name: str, colour: str, dash: str, symbol: str = "circle") -> None:
+def _points(own: pd.DataFrame, name: str, colour: str, dash: str, symbol: str = "circle") -> list[dict[str, Any]]:
+    """One trace, or none where there is nothing to draw."""
     own = own.sort_values("budget")
     if own.empty:
-        return
-    figure.add_trace(
-        go.Scatter(
-            x=100 * own["budget"], y=100 * own["accuracy"], mode="lines+markers", name=name,
-            line={"color": colour, "width": 2, "dash": dash}, marker={"size": 8, "symbol": symbol},
-            error_y={"array": 100 * own["error"], "color": colour, "thickness": 1, "width": 3},
-            hovertemplate="%{y:.1f}% at %{x:.0f}% kept<extra>" + name + "</extra>",
-        )
-    )  # fmt: skip
+        return []
+    return [
+        {
+            "type": "scatter", "x": 100 * own["budget"], "y": 100 * own["accuracy"], "mode": "lines+markers",
+            "name": name, "line": {"color": colour, "width": 2, "dash": dash}, "marker": {"size": 8, "symbol": symbol},
+            "error_y": {"array": 100 * own["error"], "color": colour, "thickness": 1, "width": 3},
+            "hovertemplate": "%{y:.1f}% at %{x:.0f}% kept<extra>" + name + "</extra>",
+        }
+    ]  # fmt: skip
 
 
 def _colours(colours: Palette) -> tuple[str, ...]:
     return colours.reference, colours.kept, colours.dropped, colours.wrong, colours.neutral, colours.text
 
 
-def _legend(figure: go.Figure, colours: Palette) -> go.Figure:
-    # room above the legend for the button that saves the picture
+def _legend(colours: Palette) -> dict[str, Any]:
+    """Part of a layout: the legend, with room above it for the button that saves the picture."""
     bar = {"bgcolor": "rgba(0,0,0,0)", "color": colours.muted, "activecolor": colours.text}
-    figure.update_layout(modebar=bar, margin={"t": 56}, **legend(colours))
-    return figure
+    return legend(colours) | {"modebar": bar, "margin": {"l": 8, "r": 14, "t": 56, "b": 8}}

@@ -118,7 +118,7 @@ def _detection(workspace: Workspace, dataset: Dataset, published: Published) -> 
         yield "<h2>Does it find the wrong labels?</h2>"
         names = list(table["signal"])[: evaluate_figures.MOST_CURVES]
         for kind in ("roc", "pr"):
-            lines = {name: bands.band(found[name], kind) for name in names}
+            lines = {name: getattr(found[name], kind) for name in names}
             yield _figure(evaluate_figures.curves(lines, LIGHT, kind))
         shown: dict[str, object] = {"signal": table["signal"]}
         for name in bands.FIGURES:

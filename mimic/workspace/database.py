@@ -90,17 +90,13 @@ class Database:
         return self._engine.dialect.name == "postgresql"
 
     def _make(self, tables: sa.MetaData) -> None:
-        with _said():
-            inspector = sa.inspect(self._engine)
-            if inspector.has_table(tables.sorted_tables[-1].name):
-                # version 0.1.0 wrote no number
-                found = self.rows(sa.select(_FORMAT))[0]["version"] if inspector.has_table(_FORMAT.name) else 1
-                if found > FORMAT:
-                    raise MimicError(
-                        f"the decisions were written by a newer version of mimic (their format is {found}; mimic "
-                        f"{version('mimic-score')} reads formats up to {FORMAT}): install the newer version"
-                    )
-                return
+        if (found := self._format(tables.sorted_tables[-1])) is not None:
+            if found > FORMAT:
+                raise MimicError(
+                    f"the decisions were written by a newer version of mimic (their format is {found}; mimic "
+                    f"{version('mimic-score')} reads formats up to {FORMAT}): install the newer version"
+                )
+            return
         with self.writing() as connection:
             if self._is_server:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
@@ -108,6 +104,19 @@ class Database:
             if not sa.inspect(connection).has_table(_FORMAT.name):
                 _FORMAT.create(connection)
                 connection.execute(sa.insert(_FORMAT).values(version=FORMAT))
+
+    def _format(self, last: sa.Table) -> int | None:
+        """The number of the tables' format, None where they are not made; one query, for a page asks several times."""
+        made = sa.select(_FORMAT.c.version, sa.exists(sa.select(sa.literal(1)).select_from(last)))
+        try:
+            with self._engine.connect() as connection:
+                return int(connection.execute(made).scalar_one())
+        except sa.exc.DatabaseError:  # what is not there, or not reached: which of the two is asked below
+            with _said():
+                inspector = sa.inspect(self._engine)
+                if not inspector.has_table(last.name) or inspector.has_table(_FORMAT.name):
+                    return None
+                return 1  # version 0.1.0 wrote no number
 
 
 @contextmanager

@@ -72,11 +72,11 @@ def _advice(path: Path, published: Published, said: int, fitted: tuple[int, ...]
     return advise(evidence_of(workspace, workspace.run(published.run), published))
 
 
-def advice(chosen: frame.Chosen) -> Advice:
-    """Advice on the chosen run, from everything that is known by now."""
+def _known(chosen: frame.Chosen) -> tuple[Path, Published, int, tuple[int, ...]]:
+    """What advice on the chosen run is remembered by: everything that is known by now."""
     workspace, dataset = chosen.workspace, chosen.dataset
     fitted = tuple(one.jobs - len(one.missing) for one in retrains(workspace, dataset.name))
-    return _advice(workspace.path, chosen.published, verdicts(workspace, dataset), fitted)
+    return workspace.path, chosen.published, verdicts(workspace, dataset), fitted
 
 
 def advice_box(chosen: frame.Chosen, here: str) -> None:
@@ -85,7 +85,7 @@ def advice_box(chosen: frame.Chosen, here: str) -> None:
     Args:
         here: the title of this page.
     """
-    given = advice(chosen)
+    given = _advice(*_known(chosen))
     with st.container(border=True):
         st.markdown("**Advice**")
         st.markdown(text.markdown(given.paragraph, 2000))
@@ -107,8 +107,7 @@ def advice_box(chosen: frame.Chosen, here: str) -> None:
 
 def advice_soon(chosen: frame.Chosen) -> None:
     """The Overview's `advice_box` once it is worked out; the page need not wait for it."""
-    done = f"advised {chosen.run.id} {verdicts(chosen.workspace, chosen.dataset)}"
-    if st.session_state.get(done):
+    if _advice.knows(*_known(chosen)):
         advice_box(chosen, "Overview")
         return
 
@@ -121,8 +120,7 @@ def advice_soon(chosen: frame.Chosen) -> None:
             st.caption("Advice is being worked out …")
             return
         with frame.sentences():
-            advice(chosen)
-            st.session_state[done] = True
+            _advice(*_known(chosen))
             st.rerun()
 
     work_out()

@@ -15,6 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from mimic.errors import MimicError
+from mimic.evaluation.cautions import of_references
 from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.reports import text
@@ -25,6 +26,7 @@ from mimic.workspace.filters import NamedFilter, list_filters
 from mimic.workspace.layout import DEFAULT, Dataset, Run, Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.decided import decided_scores
+from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.threshold import line_keeping
 from pages.widgets import signin, state
 from pages.widgets.runs import short_names
@@ -103,6 +105,7 @@ def look(page: str, title: str, *, by_filter: bool = False) -> Chosen | None:
         What is chosen; None where no run is published.
     """
     _through_app(page)
+    _say_told()
     workspace = the_workspace()
     top, heading, notes = st.container(), st.container(), st.container()
     state.arrive(page, notes)
@@ -194,6 +197,12 @@ def filters_of(chosen: Chosen, page: str) -> dict[str, NamedFilter]:
     return found
 
 
+def cautions(table: Dense, rule: Rule) -> None:
+    """What speaks against the references that a rule's signals rest on."""
+    for caution in of_references(table, [rule]):
+        st.warning(text.markdown(caution, 600), icon=":material/warning:")
+
+
 def rule_words(name: str, rule: Rule) -> None:
     """What a filter keeps: in words, and as the expression that `mimic filter` takes."""
     runs = ", ".join(sorted(rule.runs))
@@ -208,9 +217,10 @@ def rule_words(name: str, rule: Rule) -> None:
 def sentences() -> Iterator[None]:
     """Around what is drawn, and around a fragment's body, which app.py cannot see: an error becomes a sentence.
 
-    Whoever may not look gets no further than this.
+    Whoever may not look gets no further than this. What callbacks had to say is shown here too.
     """
     signin.admit()
+    _say_told()
     try:
         yield
     except Exception as error:
@@ -245,9 +255,22 @@ def on_change(act: Callable[[], None]) -> Callable[[], None]:
             if signin.admitted():
                 act()
         except Exception as error:
-            st.toast(text.markdown(_said_of(error), 600), icon=":material/error:")
+            tell(text.markdown(_said_of(error), 600), ":material/error:")
 
     return guarded
+
+
+def tell(words: str, icon: str) -> None:
+    """Say something in passing, with the page or part that is drawn next: a callback itself must draw nothing.
+
+    What it drew would lie over the top of the page where only a part is drawn anew.
+    """
+    st.session_state.setdefault("told", []).append((words, icon))
+
+
+def _say_told() -> None:
+    for words, icon in st.session_state.pop("told", []):
+        st.toast(words, icon=icon)
 
 
 def _through_app(page: str) -> None:

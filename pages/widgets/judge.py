@@ -24,7 +24,7 @@ from mimic.workspace.queries.review import Candidate
 from mimic.workspace.thumbs import thumbnail
 from pages.widgets import signin, state
 from pages.widgets.component import component
-from pages.widgets.frame import Chosen, on_change
+from pages.widgets.frame import Chosen, on_change, tell
 
 GUARD = 0.15
 LARGE, TILE, GRID = 512, 160, 12
@@ -67,7 +67,7 @@ def undo(desk: Desk) -> None:
     """Take back the person's latest decision, and show that sample again."""
     sample = desk.decisions.undo(desk.who)
     if sample is None:
-        st.toast("Nothing left to undo.", icon=":material/info:")
+        tell("Nothing left to undo.", ":material/info:")
         return
     desk.decisions.claim(desk.who, [sample])
     _next_turn(sample)
@@ -172,7 +172,7 @@ def _drawn(keys: str, sample: int) -> None:
 
 def _decide(desk: Desk, candidates: Sequence[Candidate], action: Action, label: str | None = None) -> None:
     if not candidates:
-        st.toast("Pick some first.", icon=":material/info:")
+        tell("Pick some first.", ":material/info:")
     for candidate in candidates:
         subject = Subject(candidate.sample, candidate.id, candidate.label, desk.published.run, desk.source)
         why = st.session_state.get(f"why {candidate.sample}", "")

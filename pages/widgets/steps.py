@@ -23,6 +23,7 @@ from mimic.filters.steps import Link, Step, joined, steps_of
 from mimic.reports import text
 from mimic.workspace.queries.bins import bins_of
 from mimic.workspace.queries.dense import Dense
+from pages.widgets.frame import tell
 from pages.widgets.runs import short_names
 
 LINKS: dict[Link, str] = {"and": "and", "or": "or", "minus": "but not"}
@@ -96,7 +97,7 @@ class _Row:
             steps[self._place] = (link, self.made())
             self._take(joined(steps))
         except (MimicError, ValueError) as error:
-            st.toast(text.markdown(str(error).splitlines()[0], 300), icon=":material/error:")
+            tell(text.markdown(str(error).splitlines()[0], 300), ":material/error:")
 
     def present(self, name: str, value: Any) -> str:
         """The key of a widget that begins with a value."""

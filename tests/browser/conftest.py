@@ -130,13 +130,12 @@ def press(page: Page, key: str) -> None:
 
 def brush(page: Page, start: float, stop: float) -> None:
     """Drag over the bars of Explore, from one share of their width to another."""
-    page.wait_for_selector(".points path")
-    box = page.locator(".nsewdrag").first.bounding_box()
+    box = page.locator(".plot").bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + start * box["width"], y)
     page.mouse.down()
     page.mouse.move(box["x"] + stop * box["width"], y, steps=8)
     page.mouse.up()
-    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
+    expect(page.get_by_role("button", name="Clear the brush")).to_be_enabled()
     settle(page)

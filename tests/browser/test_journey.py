@@ -58,7 +58,7 @@ def test_from_overview_to_a_saved_filter_and_back_by_link(visit, served, workspa
     expect(page.get_by_role("img", name=re.compile("class"))).to_be_visible()
     page.go_back()
     title(page, "Explore")
-    expect(page.get_by_role("button", name="Clear the brush")).to_be_visible()
+    expect(page.get_by_role("button", name="Clear the brush")).to_be_enabled()
     assert count(page) == brushed
 
     # move the threshold and save it

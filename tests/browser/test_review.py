@@ -59,3 +59,24 @@ def test_a_held_key_decides_only_what_was_there_to_see(visit, served, decisions)
     settle(page)
     time.sleep(0.5)
     assert len(decisions.history()) == before + 2
+
+
+def test_what_a_key_has_to_say_is_said_and_nothing_is_drawn_over_the_page(visit, served, workspace):
+    page = visit(f"{served}/review?dataset={RUN}&run={RUN}&queue=lowest")
+    page.get_by_label("Who decides").fill("somebody who has decided nothing")
+    page.keyboard.press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Nothing left to undo.")).to_be_visible()
+    assert "displays one or more elements" not in (workspace.path / "server.log").read_text()
+
+
+def test_a_pictures_button_hides_no_words(visit, served):
+    page = visit(f"{served}/review?dataset={RUN}&run={RUN}&queue=lowest")
+    settle(page)
+    picture = page.locator("[data-testid=stImage] img[alt*=',']").first
+    picture.hover()
+    button = page.locator("[data-testid=stElementToolbar]").filter(visible=True).bounding_box()
+    inside = picture.bounding_box()
+    assert button["y"] >= inside["y"]
+    assert button["x"] + button["width"] <= inside["x"] + inside["width"]

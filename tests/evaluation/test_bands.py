@@ -79,12 +79,10 @@ def test_a_filter_is_judged_at_what_it_drops():
 def test_bands_hold_their_curves():
     wrong, a, _ = scores(800, 4)
     found = bands.detect({"a": a}, known(wrong))["a"]
-    for curve in ("roc", "pr"):
-        band = bands.band(found, curve)
+    for band in (found.roc, found.pr):
         assert (band["low"] <= band["y"]).all()
         assert (band["y"] <= band["high"]).all()
-    roc = bands.band(found, "roc")
-    assert np.trapezoid(roc["y"], roc["x"]) == pytest.approx(found.point["auroc"], abs=0.01)
+    assert np.trapezoid(found.roc["y"], found.roc["x"]) == pytest.approx(found.point["auroc"], abs=0.01)
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Workspaces for the pages: one with a published run, and copies of it in every other state."""
 
 import fcntl
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -129,3 +131,10 @@ def markup(app: AppTest) -> str:
 def words(app: AppTest) -> str:
     """The same, code, and plain text."""
     return "\n".join([markup(app), *(part.value for part in [*app.code, *app.text])])
+
+
+def handed(app: AppTest, component: str) -> Any:
+    """What the page hands to the component of that name."""
+    return next(
+        json.loads(one.proto.json) for one in app.get("bidi_component") if one.proto.component_name == component
+    )

@@ -39,6 +39,10 @@ def test_drawing_and_judging_blind(filtered, open_page):
     assert not app.exception
     audit = load_audit(filtered, "strict")
     assert len(audit.samples) == 60
+    app.number_input(key="asked").set_value(20)
+    next(button for button in app.button if button.key == "draw").click()
+    app.run()
+    assert "has 60 drawn samples, more than 20" in words(app).replace("\\", "")
     said = words(app)
     assert "The reference sees" not in said
     assert "mimic −" not in said

@@ -8,7 +8,8 @@ import pytest
 from benchmarks import synthetic
 from mimic.data import Shard
 from mimic.workspace.layout import Workspace
-from tests.pages.conftest import CLASSES, ROWS, SHARD, address, metrics, words
+from pages.widgets.bars import STRIPS
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, handed, metrics, words
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,32 @@ def test_limits_go_along_to_review_and_to_a_filter(published, open_page, drawn):
     links = [link.proto.query_string for link in explore.get("page_link") if link.proto.label == "As a filter"]
     assert len(links) == 1
     assert parse_qs(links[0])["rule"] == [rule]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_bars_hold_all_samples_and_are_drawn_as_the_link_says(published, open_page, drawn, log):
+    margin = drawn[2][~np.isnan(drawn[2])].astype(np.float64)
+    app = open_page(published, "explore", run="synthetic-1500", signal="margin", low="-0.5", log=str(log))
+    shown = handed(app, "mimic-bars")
+    assert (shown["chosen"]["low"], shown["chosen"]["high"]) == (-0.5, shown["bars"]["right"][-1])
+    assert shown["logarithmic"] == log
+    edges = [*shown["bars"]["left"][1:], np.inf]
+    assert np.cumsum(shown["bars"]["counts"]).tolist() == [(margin < edge).sum() for edge in edges]
+
+
+def test_of_many_classes_the_lowest_scoring_have_strips(tmp_path, open_page):
+    workspace = Workspace(tmp_path)
+    synthetic.build(workspace, 600, classes=30, shard=600, pictures=2)
+    data = synthetic.draw(Shard(0, 0, 600), 30, 0)
+    scored = ~np.isnan(data.signals["margin"])
+    app = open_page(workspace, "explore", signal="margin", split="class")
+    bars = handed(app, "mimic-bars")["bars"]
+    place = np.searchsorted(bars["left"], data.signals["margin"].astype(np.float64), side="right") - 1
+    place = place.clip(0)  # the outermost bars are open
+    mine = {f"class {code:03}": place[scored & (data.label == code)] for code in np.unique(data.label[scored])}
+    assert len(mine) > STRIPS
+    lowest = sorted(mine, key=lambda name: mine[name].mean())[:STRIPS]
+    assert [strip["name"] for strip in bars["strips"]] == lowest
+    for strip in bars["strips"]:
+        assert strip["counts"] == np.bincount(mine[strip["name"]], minlength=len(bars["left"])).tolist()
+    assert sum(bars["groups"][0]["counts"]) == scored.sum()

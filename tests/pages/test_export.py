@@ -5,6 +5,7 @@ import json
 import pytest
 
 import mimic
+from mimic.files import read_json, write_json
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import save_filter
 from tests.pages.conftest import metrics, words
@@ -80,3 +81,20 @@ def test_the_command_says_all_that_was_chosen(filtered, open_page):
     app.toggle(key="overrule").set_value(False).run()
     app.button_group(key="images").set_value("copy").run()
     assert "--format imagefolder --out PATH --no-decisions --images copy --workspace" in app.code[-1].value
+
+
+def test_what_a_format_holds_is_said(filtered, open_page):
+    app = open_page(filtered, "export", filter="strict", format="csv")
+    assert "It holds every sample, dropped ones too: go by the column kept." in words(app)
+    app.selectbox(key="state: format").set_value("datacomp").run()
+    assert "It holds only what is kept." in words(app)
+
+
+@pytest.mark.parametrize("page", ["threshold", "combine", "export"])
+def test_an_unfit_reference_is_said_wherever_a_filter_goes_by_it(filtered, open_page, page):
+    path = filtered.runs_folder / "synthetic-1500" / "run.json"
+    write_json(path, read_json(path) | {"check": {"verdict": "Do not use", "sentence": "It knows *nothing*."}})
+    said = "says Do not use: It knows nothing."
+    assert said in words(open_page(filtered, page)).replace("\\", "").replace("*", "")
+    if page == "threshold":  # the start alone says what this signal says
+        assert said not in words(open_page(filtered, page, signal="margin")).replace("\\", "").replace("*", "")

@@ -13,9 +13,14 @@ from mimic.workspace.filters import save_filter
 from mimic.workspace.layout import Workspace
 from mimic.workspace.publish import publish, write_part
 from mimic.workspace.queries.connection import Published
-from pages.widgets.evaluated import verdicts
 from tests.pages.conftest import CLASSES, SHARD, metrics, words
 from tests.runs.conftest import digits, workspace  # noqa: F401
+
+
+def unfold(app, label):
+    """Open a part that is closed at first."""
+    app.session_state[label] = True
+    return app.run()
 
 
 def test_a_published_run_at_a_glance(published, open_page):
@@ -28,7 +33,7 @@ def test_a_published_run_at_a_glance(published, open_page):
     check = published.run("synthetic-1500").check
     assert check["verdict"] in next(badge.value for badge in app.markdown if "badge" in badge.value)
     assert check["sentence"].split(":")[0] in words(app)
-    signals, *_, runs, _ = app.dataframe  # the last are the run's events
+    signals, *_, runs = app.dataframe
     assert signals.value["Signal"].tolist() == list(synthetic.SIGNALS)
     assert set(runs.value["Run"]) == {"synthetic-1500", "other"}
     assert set(runs.value["State"]) == {"published"}
@@ -55,7 +60,7 @@ def test_runs_that_are_not_published(running, open_page):
     assert "800 of 1,500" in said
     assert "400 of 1,500" in said
     assert "no head \\*fits\\* the checkpoint" in said  # somebody's words stay words
-    assert app.dataframe[-2].value.set_index("Run")["State"].to_dict()["going"] == "running"
+    assert app.dataframe[-1].value.set_index("Run")["State"].to_dict()["going"] == "running"
 
 
 def test_before_the_first_run_is_published(running, open_page):
@@ -79,7 +84,7 @@ def test_a_run_is_there_once_it_is_published(running, open_page):
 
 def test_another_run_is_started_from_here(workspace, digits, open_page):
     first = score(workspace, digits.config())
-    app = open_page(workspace, "overview", run=first.id)
+    app = unfold(open_page(workspace, "overview", run=first.id), "Start another run")
     next(box for box in app.selectbox if box.label == "Scope").set_value("last-weight")
     next(button for button in app.button if button.label == "Start").click().run()
     assert not app.exception
@@ -100,7 +105,7 @@ def test_a_known_truth_without_a_wrong_label_draws_no_empty_chart(tmp_path, monk
 def test_a_run_is_deleted_after_asking(copy, open_page):
     rule = {"kind": "threshold", "run": "other", "signal": "mimic", "threshold": 0.0}
     save_filter(copy, "strict", "synthetic-1500", rule, {"kept": 1, "dropped": 1, "not_scored": 0})
-    app = open_page(copy, "overview")
+    app = unfold(open_page(copy, "overview"), "Delete a run")
     app.selectbox(key="unwanted").set_value("other").run()
     app.button(key="delete").click().run()
     assert "filter strict" in words(app)
@@ -117,9 +122,9 @@ def test_the_advice_leads_to_the_line_that_it_names(copy, open_page):
     record(Decisions(copy, dataset), shown, audit, said, "ann")
     given = advise(evidence_of(copy, run, shown))
     assert given.keep < 1
+    open_page(copy, "evaluate", run=run.id)  # waits for the advice; from then on it is there at once
     app = open_page(copy, "overview", run=run.id)
-    app.session_state[f"advised {run.id} {verdicts(copy, dataset)}"] = True  # AppTest has no timer
-    links = {link.proto.label: link.proto.query_string for link in app.run().get("page_link")}
+    links = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
     (label,) = [label for label in links if label.startswith("Try it")]
     assert given.signal in label
     keep = round(given.keep * run.counts["scored"])
@@ -129,7 +134,8 @@ def test_the_advice_leads_to_the_line_that_it_names(copy, open_page):
 
 def test_what_the_signals_mean_is_said_in_full(workspace, digits, open_page):
     run = score(workspace, digits.config())
-    said = words(open_page(workspace, "overview", run=run.id)).replace("\\", "").replace("\u2060", "")
+    app = unfold(open_page(workspace, "overview", run=run.id), "What the signals mean")
+    said = words(app).replace("\\", "").replace("\u2060", "")
     for name, meaning in run.facts["meanings"].items():
         assert name in said
         assert meaning in said

@@ -1,4 +1,4 @@
-"""Threshold, alone: one state in four units, exact counts, named filters and their files."""
+"""Threshold, alone: exact counts, named filters and their files."""
 
 import json
 
@@ -13,7 +13,7 @@ from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import load_filter, save_filter
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.threshold import line_keeping
-from tests.pages.conftest import CLASSES, ROWS, SHARD, address, metrics, words
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, handed, metrics, words
 
 KEPT, DROPPED = ":blue[:material/check:] Kept", ":orange[:material/close:] Dropped"
 
@@ -24,47 +24,29 @@ def scores():
     return np.concatenate([synthetic.draw(shard, CLASSES, 0).signals["mimic"] for shard in shards])
 
 
-def unit(app, words):
-    """The number field whose label begins with these words."""
-    return next(field for field in app.number_input if field.label.startswith(words))
-
-
-def units(app):
-    """The line as its four widgets show it."""
-    fields = ("Kept, samples", "Kept, %", "Lowest kept")
-    return app.slider[0].value, *(unit(app, words).value for words in fields)
-
-
 def assert_shows(app, scores, kept):
     scored = scores[~np.isnan(scores)]
-    assert units(app)[:2] == (kept, kept)
-    assert units(app)[2] == pytest.approx(100 * kept / scored.size)
-    assert units(app)[3] == np.sort(scored)[-kept]
     assert metrics(app)[KEPT] == f"{kept:,}"
     assert metrics(app)[DROPPED] == f"{scored.size - kept:,}"
     assert f"{np.isnan(scores).sum():,} are not scored" in words(app)
 
 
-def test_a_link_opens_the_line_in_all_units(published, open_page, scores):
+def move(app, kept):
+    """The line to where it keeps so many, by the address."""
+    app.query_params["keep"] = str(kept)
+    app.run()
+
+
+def test_a_link_opens_the_line(published, open_page, scores):
     app = open_page(published, "threshold", run="synthetic-1500", keep="321")
     assert_shows(app, scores, 321)
 
 
-def test_each_unit_moves_the_others(published, open_page, scores):
-    scored = int((~np.isnan(scores)).sum())
+def test_the_first_line_keeps_four_fifths_and_another_address_another(published, open_page, scores):
     app = open_page(published, "threshold", run="synthetic-1500")
-    assert_shows(app, scores, round(0.8 * scored))
-    app.slider[0].set_value(1000).run()
-    assert_shows(app, scores, 1000)
-    unit(app, "Kept, samples").set_value(1200).run()
-    assert_shows(app, scores, 1200)
-    unit(app, "Kept, %").set_value(50.0).run()
-    assert_shows(app, scores, round(scored / 2))
-    unit(app, "Lowest kept").set_value(0.01).run()
-    assert_shows(app, scores, int((scores >= 0.01).sum()))
-    assert address(app, "keep") == str((scores >= 0.01).sum())
-    app.slider[0].set_value(0).run()
-    assert metrics(app)[KEPT] == "0"
+    assert_shows(app, scores, round(0.8 * (~np.isnan(scores)).sum()))
+    move(app, 0)
+    assert_shows(app, scores, 0)
     assert address(app, "keep") == "0"  # or the same address would show another line
     assert not app.exception
 
@@ -85,7 +67,7 @@ def test_saving_a_line(copy, open_page, scores):
     assert (scores >= saved.rule["threshold"]).sum() == 900 == saved.counts["kept"]
     assert "**strict**" in words(app)
     # the same name for another line is refused, unless it is to be replaced
-    app.slider[0].set_value(800).run()
+    move(app, 800)
     app.button[0].click().run()
     assert "'strict' is there with another rule" in words(app).replace("\\", "")
     assert load_filter(copy, "strict").counts["kept"] == 900
@@ -137,15 +119,16 @@ def test_an_audit_speaks_at_any_line(copy, open_page, monkeypatch):
     assert "At this line" not in words(app)
 
 
-def test_decisions_show_above_the_bars_as_soon_as_they_are_made(copy, open_page, monkeypatch):
+def test_decisions_show_above_the_bars_as_soon_as_they_are_made(copy, open_page, monkeypatch, scores):
     monkeypatch.delenv("MIMIC_DECISIONS_URL", raising=False)
     decisions = Decisions(copy, copy.dataset("synthetic-1500"))
     app = open_page(copy, "threshold", run="synthetic-1500")
-    assert "people decided about" not in words(app)
+    assert handed(app, "mimic-bars")["decided"] == []
     for count in (1, 2):
         decisions.record("ann", "drop", Subject(count, "x", None))
         app.run()
-        assert f"are {count} samples that people decided about" in words(app)
+        expected = [["drop", float(scores[sample])] for sample in range(1, count + 1)]
+        assert handed(app, "mimic-bars")["decided"] == expected
     decisions.undo("ann")
     app.run()
-    assert "are 1 samples that people decided about" in words(app)
+    assert handed(app, "mimic-bars")["decided"] == [["drop", float(scores[1])]]

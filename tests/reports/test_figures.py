@@ -8,16 +8,13 @@ import pytest
 
 from mimic.reports import figures
 from mimic.reports.palette import DARK, LIGHT, palette
-from mimic.workspace.queries.histogram import RIGHT, WRONG
 
 
-def bars(groups):
+def bars():
     rows = []
     for bar in range(10):
         low, high = -np.inf if bar == 0 else bar / 10, np.inf if bar == 9 else (bar + 1) / 10
-        rows += [
-            (bar, bar / 10, (bar + 1) / 10, low, high, group, 10 * bar + place) for place, group in enumerate(groups)
-        ]
+        rows.append((bar, bar / 10, (bar + 1) / 10, low, high, "all", 10 * bar))
     return pd.DataFrame(rows, columns=["bar", "left", "right", "low", "high", "group", "n"])
 
 
@@ -26,60 +23,13 @@ def titles(figure):
 
 
 def test_bars_have_the_counts_and_whole_ranges():
-    figure = figures.histogram(bars(["all"]), LIGHT, "mimic")
+    figure = figures.histogram(bars(), LIGHT, "mimic")
     (trace,) = figure.data
     assert list(trace.y) == list(range(0, 100, 10))
     np.testing.assert_allclose(trace.x, np.arange(0.05, 1, 0.1))
-    assert trace.customdata[0][1] == "below 0.1000"
-    assert trace.customdata[9][1] == "from 0.9000"
+    assert trace.customdata[0] == "below 0.1000"
+    assert trace.customdata[9] == "from 0.9000"
     assert titles(figure) == {"mimic", "samples"}
-
-
-def test_a_brush_pales_the_rest():
-    chosen = figures.histogram(bars(["all"]), DARK, "mimic", chosen=(0.2, 0.5))
-    assert list(chosen.data[0].marker.color) == [DARK.faint] * 2 + [DARK.neutral] * 3 + [DARK.faint] * 5
-
-
-def test_groups_are_stacked_with_a_legend_wrong_labels_first():
-    figure = figures.histogram(bars([RIGHT, WRONG]), LIGHT, "mimic", logarithmic=True)
-    assert figure.layout.barmode == "stack"
-    assert figure.layout.yaxis.type == "log"
-    drawn = [(trace.name, trace.type) for trace in figure.data]
-    assert drawn == [(WRONG, "bar"), (RIGHT, "bar"), (WRONG, "scatter"), (RIGHT, "scatter")]
-    assert [trace.marker.color for trace in figure.data[2:]] == [LIGHT.wrong, LIGHT.right]
-
-
-def test_class_strips_are_shares_of_each_class_and_bounded():
-    groups = [f"<b>{place}</b>" for place in range(40)]
-    frame = bars(groups)
-    figure = figures.histogram_by_class(frame, LIGHT, "mimic")
-    total, strips = figure.data
-    assert sum(total.y) == frame["n"].sum()
-    assert strips.z.shape == (figures.STRIPS, 10)
-    np.testing.assert_allclose(strips.z.sum(axis=1), 1)
-    assert all(label.startswith("&lt;b&gt;") for label in figure.layout.yaxis2.ticktext)
-
-
-def test_detection_marks_the_main_signal_by_shape_too():
-    table = pd.DataFrame({"signal": ["good", "mimic"], "auroc": [0.9, 0.8], "error": [0.01, 0.02]})
-    (trace,) = figures.detection(table, LIGHT, "mimic").data
-    assert list(trace.x) == [0.8, 0.9]
-    assert list(trace.marker.symbol) == ["diamond", "circle"]
-    np.testing.assert_allclose(trace.error_x.array, [1.96 * 0.02, 1.96 * 0.01])
-
-
-def test_detection_shows_the_best_and_always_the_main():
-    names = [f"s{place}" for place in range(20)]
-    table = pd.DataFrame({"signal": names, "auroc": np.linspace(0.9, 0.5, 20), "error": 0.01})
-    figure = figures.detection(table, LIGHT, "s15", largest=3)
-    assert list(figure.layout.yaxis.ticktext) == ["<b>s15</b>", "s2", "s1", "s0"]
-
-
-def test_guesses_are_probabilities_and_mark_the_given_label():
-    frame = pd.DataFrame({"rank": [1, 2], "label": ["cat", "dog"], "logprob": np.log([0.75, 0.25])})
-    figure = figures.guesses(frame, LIGHT, "dog")
-    np.testing.assert_allclose(figure.data[0].x, [25, 75])
-    assert list(figure.layout.yaxis.ticktext) == ["dog ✓ given", "cat"]
 
 
 # --- colours --------------------------------------------------------------------------------------------------------
@@ -139,10 +89,3 @@ def test_every_colour_is_six_digits():
             colours.ramp
         )
         assert all(len(value) == 7 and int(value[1:], 16) >= 0 for value in values)
-
-
-def test_peoples_decisions_are_drawn():
-    decided = pd.DataFrame({"action": ["keep", "drop", "relabel", "keep"], "score": [0.1, 0.2, 0.3, 0.4]})
-    figure = figures.histogram(bars(["all"]), LIGHT, "mimic", decided=decided)
-    marks = {trace.name: list(trace.x) for trace in figure.data if trace.yaxis == "y2"}
-    assert marks == {"kept": [0.1, 0.4], "dropped": [0.2], "relabelled": [0.3]}

@@ -35,13 +35,14 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
     Returns:
         Columns bar (from 0), left, right (the bar's edges as drawn), low, high (the scores in it: low ≤ s < high,
         infinite at the open ends), group, n; only bars and groups that hold samples, by bar, then group. Empty where no
-        sample has the signal. Do not write into it: it is remembered.
+        sample has the signal. A bar has the same edges whatever the split. Do not write into it: it is remembered.
     """
     published.column(signal)
-    frame = _by_truth(published, signal) if split == "truth" else _by_class(published, signal, split)
+    every = _by_class(published, signal, "none" if split == "truth" else split)
+    frame = _by_truth(published, signal) if split == "truth" else every
     if frame.empty:
         return pd.DataFrame(columns=["bar", "left", "right", "low", "high", "group", "n"])
-    return _merged(frame, bars or suitable_bars(published.scored))
+    return _merged(frame, every, bars or suitable_bars(published.scored))
 
 
 def suitable_bars(samples: int) -> int:
@@ -75,38 +76,20 @@ def _by_truth(published: Published, signal: str) -> pd.DataFrame:
     return frame[frame["n"] > 0].sort_values(["bin", "group"], ignore_index=True)
 
 
-def _merged(frame: pd.DataFrame, bars: int) -> pd.DataFrame:
-    """Neighbouring bins merged into at most `bars`, with the edges they are drawn at."""
-    first, width = _grid(frame)
-    last = int(frame["bin"].max())
+def _merged(frame: pd.DataFrame, every: pd.DataFrame, bars: int) -> pd.DataFrame:
+    """Neighbouring bins merged into at most `bars`, with the edges they are drawn at, which `every` bin tells."""
+    first, width = _grid(every)
+    last = int(every["bin"].max())
     each = math.ceil((last + 1) / bars)
     frame = frame.assign(bar=frame["bin"] // each)
     merged = frame.groupby(["bar", "group"], sort=True)[["n"]].sum().reset_index()
     merged["left"] = first + width * each * merged["bar"]
     merged["right"] = first + width * np.minimum(each * (merged["bar"] + 1), last + 1)
     # the bins' own edges, not the drawn ones, which may differ in the last digit; between them lie only empty bins
-    ends = frame.groupby("bar").agg({"low": "min", "high": "max"}).loc[merged["bar"]]
+    ends = every.groupby(every["bin"] // each).agg({"low": "min", "high": "max"}).loc[merged["bar"]]
     merged["low"] = np.where(merged["bar"] == 0, -np.inf, ends["low"].to_numpy())
     merged["high"] = np.where(merged["bar"] == last // each, np.inf, ends["high"].to_numpy())
     return merged[["bar", "left", "right", "low", "high", "group", "n"]]
-
-
-def snap(bars: pd.DataFrame, start: float, stop: float) -> tuple[float, float]:
-    """The scores low ≤ s < high of the bars whose middle lies between two places on the axis: a brush takes whole bars.
-
-    Args:
-        bars: as `histogram` gives them, at least one.
-        start, stop: where the brush begins and ends.
-
-    Returns:
-        Infinite ends where an open-ended bar is among them; the places themselves where no bar is.
-    """
-    start, stop = min(start, stop), max(start, stop)
-    middles = (bars["left"] + bars["right"]) / 2
-    inside = bars[(middles >= start) & (middles <= stop)]
-    if inside.empty:
-        return start, stop
-    return float(inside["low"].min()), float(inside["high"].max())
 
 
 def _grid(frame: pd.DataFrame) -> tuple[float, float]:

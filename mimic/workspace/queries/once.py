@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import partial, update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +45,10 @@ class Kept:
                     self._found.popitem(last=False)
         return made
 
+    def has(self, key: Hashable) -> bool:
+        """Whether an answer is known by now."""
+        return self._known(key) is not _UNKNOWN
+
     def _known(self, key: Hashable) -> Any:
         with self._lock:
             if key in self._found:
@@ -52,17 +56,26 @@ class Kept:
             return self._found.get(key, _UNKNOWN)
 
 
-def once(maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+class Once(Generic[P, T]):
+    """A function whose answers are remembered."""
+
+    def __init__(self, function: Callable[P, T], maxsize: int) -> None:
+        self._function = function
+        self._kept = Kept(lambda values: len(values) <= maxsize)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._kept.get(_key(args, kwargs), partial(self._function, *args, **kwargs))
+
+    def knows(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether these arguments would be answered at once."""
+        return self._kept.has(_key(args, kwargs))
+
+
+def once(maxsize: int) -> Callable[[Callable[P, T]], Once[P, T]]:
     """A decorator like `functools.lru_cache` for what takes long: one call at a time, each answer made once."""
+    return lambda function: Once(function, maxsize)
 
-    def around(function: Callable[P, T]) -> Callable[P, T]:
-        kept = Kept(lambda values: len(values) <= maxsize)
 
-        @wraps(function)
-        def remembered(*args: P.args, **kwargs: P.kwargs) -> T:
-            key = (args, tuple(sorted(kwargs.items())))
-            return kept.get(key, partial(function, *args, **kwargs))
-
-        return remembered
-
-    return around
+def _key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+    return args, tuple(sorted(kwargs.items()))

@@ -1,9 +1,14 @@
 """Bars against NumPy: every scored sample is in exactly one bar, whatever the split."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, histogram, snap, suitable_bars
+from mimic.workspace.queries import histogram as histograms
+from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, histogram, suitable_bars
+from mimic.workspace.queries.rows import judged
 
 
 def groups(known, split):
@@ -36,10 +41,13 @@ def test_bars_grow_with_the_samples_and_stop():
     assert [suitable_bars(n) for n in (0, 50, 3_000, 10_000_000)] == [10, 10, 54, 200]
 
 
-def test_a_brush_takes_whole_bars_and_open_ends(known):
-    bars, scores = histogram(known.published, "fine", "none", 30), known.scores["fine"].astype(np.float64)
-    for first, last in [(0, 3), (5, 5), (7, 12), (0, len(bars) - 1)]:
-        low, high = snap(bars, bars["left"][first] + 1e-3, bars["right"][last] - 1e-3)
-        assert ((scores >= low) & (scores < high)).sum() == bars["n"][first : last + 1].sum()
-    assert snap(bars, 1e6, -1e6) == (-np.inf, np.inf)  # drawn from right to left
-    assert snap(bars, 1e6, 2e6) == (1e6, 2e6)  # beside all bars
+@pytest.mark.parametrize("signal", ["mimic", "fine", "flat"])
+@pytest.mark.parametrize("split", ["class", "truth"])
+def test_bars_have_the_same_edges_whatever_the_split(known, monkeypatch, signal, split):
+    """Also where the truth is that of a small draw, which leaves bins empty."""
+    few = replace(known.published, published_at="drawn")
+    monkeypatch.setattr(histograms, "judged", lambda published: judged(published, 30))
+    edges = ["left", "right", "low", "high"]
+    every = histogram(few, signal).set_index("bar")[edges]
+    found = histogram(few, signal, split).set_index("bar")[edges]
+    pd.testing.assert_frame_equal(found, every.loc[found.index], check_index_type=False)

@@ -47,9 +47,12 @@ def test_the_longest_unused_answers_are_forgotten_and_errors_are_not_kept():
             raise ValueError("below zero")
         return 2 * number + plus
 
+    assert not twice.knows(1)
     assert [twice(1), twice(2), twice(1), twice(3), twice(1), twice(2), twice(1, plus=1)] == [2, 4, 2, 6, 2, 4, 3]
+    assert [twice.knows(1), twice.knows(1, plus=1), twice.knows(2), twice.knows(3)] == [False, True, True, False]
     assert made == {(1, 0): 1, (2, 0): 2, (3, 0): 1, (1, 1): 1}
     for _ in range(2):
         with pytest.raises(ValueError, match="below zero"):
             twice(-1)
+    assert not twice.knows(-1)
     assert made[-1, 0] == 2
