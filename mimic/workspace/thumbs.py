@@ -62,7 +62,8 @@ def thumbnails(
     """The pictures of several samples, as `thumbnail` gives them; those of a server's files are fetched together."""
     if isinstance(root, Remote):
         return _remote(root, paths, cache, size, enlarge)
-    return [thumbnail(root, path, cache, size, enlarge=enlarge) for path in paths]
+    inside = root.resolve()  # once, for it asks the disk for every part of the path
+    return [_local(root, inside, path, cache, size, enlarge) for path in paths]
 
 
 def thumbnail(root: Location, path: str | None, cache: Path, size: int = TILE, *, enlarge: bool = False) -> Thumbnail:
@@ -74,18 +75,20 @@ def thumbnail(root: Location, path: str | None, cache: Path, size: int = TILE, *
         cache: the workspace's cache folder; a picture that cannot be stored is made again each time.
         enlarge: blow a small original up to about `size`, each pixel a square, for where nobody else would do it so.
     """
-    if isinstance(root, Remote):
-        return _remote(root, [path], cache, size, enlarge)[0]
+    return thumbnails(root, [path], cache, size, enlarge=enlarge)[0]
+
+
+def _local(root: Path, inside: Path, path: str | None, cache: Path, size: int, enlarge: bool) -> Thumbnail:
     if path is None:
         return Thumbnail("", 0, 0, "no image")
     file = locate(root, path).file
     assert isinstance(file, Path)
     try:
-        inside = file.resolve().is_relative_to(root.resolve())
+        leads_out = not file.resolve().is_relative_to(inside)
         seen = file.stat()
     except (OSError, ValueError):
         return Thumbnail("", 0, 0, "file is missing")
-    if not inside:
+    if leads_out:
         return Thumbnail("", 0, 0, "path leads out of the data set's root")
     return _made(root, path, seen.st_mtime_ns, seen.st_size, cache, size, enlarge)
 
