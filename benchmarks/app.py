@@ -62,7 +62,7 @@ WATCH = """
   const read = {
     count: () => texts('[data-testid=stMarkdownContainer]').find((t) => /^[\\d,]+ samples/.test(t)),
     tile: () => everywhere('a.tile')?.href,
-    said: () => everywhere('.line')?.getAttribute('aria-valuetext'),
+    said: () => everywhere('[aria-label^="Line on"]')?.getAttribute('aria-valuetext'),
     metric: () => texts('[data-testid=stMetricValue]').join(),
     picture: () => document.querySelector('[data-testid=stImage] img[alt*=","]')?.alt,
   };
