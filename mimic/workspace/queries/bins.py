@@ -11,7 +11,7 @@ from mimic.workspace.queries.connection import Published, float32_at_least, tabl
 
 
 class Bin(NamedTuple):
-    """A bin that holds samples: low ≤ score < high; `below` samples lie in lower bins, `n` in it."""
+    """A bin that holds samples: low ≤ score < high, both float32; `below` samples lie in lower bins, `n` in it."""
 
     number: int
     low: float
@@ -34,7 +34,7 @@ def bins_of(published: Published, signal: str) -> tuple[Bin, ...]:
             f" FROM {t.bins} WHERE signal = ? GROUP BY bin ORDER BY bin",
             [signal],
         )
-    found = [Bin(*row) for row in rows]
+    found = [Bin(bin_, float32_at_least(low), float32_at_least(high), below, n) for bin_, low, high, below, n in rows]
     return (*found[:-1], found[-1]._replace(high=math.inf)) if found else ()
 
 
@@ -55,10 +55,9 @@ def count_between(published: Published, signal: str, low: float, high: float) ->
     low, high = float32_at_least(low), float32_at_least(high)
     counted = 0
     for one in bins_of(published, signal):
-        first, last = float32_at_least(one.low), float32_at_least(one.high)
-        if first >= low and last <= high:
+        if one.low >= low and one.high <= high:
             counted += one.n
-        elif first < high and last > low:
+        elif one.low < high and one.high > low:
             return None
     return counted
 
@@ -72,8 +71,7 @@ def far_end(published: Published, signal: str, near: float, count: int, *, down:
     near = float32_at_least(near)
     bins = bins_of(published, signal)
     for one in reversed(bins) if down else bins:
-        first, last = float32_at_least(one.low), float32_at_least(one.high)
-        if last <= near if down else first >= near:
+        if one.high <= near if down else one.low >= near:
             count -= one.n
             if count <= 0:
                 return one.low if down else one.high

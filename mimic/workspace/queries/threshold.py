@@ -92,7 +92,7 @@ def _at_rank(published: Published, signal: str, rank: int) -> tuple[float, int]:
     with tables(published) as t:
         found = t.arrow(
             f"SELECT {s} AS score FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT",
-            [float32_at_least(bin_.low), float32_at_least(bin_.high)],
+            [bin_.low, bin_.high],
         )
     scores = found["score"].to_numpy()
     score = np.partition(scores, lower - bin_.below)[lower - bin_.below]
@@ -113,7 +113,7 @@ def class_balance(published: Published, signal: str, score: float, labels: NDArr
     s, line = published.column(signal), float32_at_least(score)
     # Whole bins on either side come from the bins table; only the bin that the line cuts is looked through.
     below = [one for one in bins_of(published, signal) if one.low <= score]
-    cut, upper = (below[-1].number, float32_at_least(below[-1].high)) if below else (-1, -math.inf)
+    cut, upper = (below[-1].number, below[-1].high) if below else (-1, -math.inf)
     binned = _binned_by_class(published, signal)
     upwards = int(np.searchsorted(binned.bins, cut, side="right"))
     # in float64, which holds such counts exactly
