@@ -139,7 +139,8 @@ class Tables:
         """The answer as a DataFrame, drained; None where a text is missing (pandas would say NaN, which is true)."""
         frame = self.cursor.execute(sql, parameters).df()
         for column in frame.columns[frame.dtypes == "str"]:
-            words = np.where(frame[column].isna(), None, frame[column].to_numpy(dtype=object))
+            words = frame[column].to_numpy(dtype=object, copy=True)
+            words[frame[column].isna().to_numpy()] = None
             frame[column] = pd.Series(words, frame.index, dtype=object)
         return frame
 
