@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mimic.scores.mimic import iter_scores, mimic_scores
     from mimic.training.reweight import GradMimic
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _HOME = {
     "Direction": "mimic.models.direction",

@@ -106,6 +106,7 @@ def test_a_listed_address_decides_by_its_name_and_leaves(
             break
         time.sleep(0.1)
     assert decisions.history().iloc[0]["who"] == "Ada@example.org"
+    settle(page)  # a click on a page that is being drawn may be lost
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     page.goto(f"{guarded}/review?dataset={RUN}&run={RUN}")
