@@ -164,9 +164,9 @@ def measure(page: Page, base: str, run: Run, repeat: int) -> pd.DataFrame:
     opened(page, address("threshold"))
     page.get_by_role("slider", name="Line on").focus()
     times["line on the bars"] = []
-    for _ in range(repeat):
+    for key, _ in zip(cycle(("ArrowLeft", "ArrowRight")), range(repeat), strict=False):
         time.sleep(0.6)  # the page follows the step before
-        arrow = partial(page.keyboard.press, "ArrowLeft")
+        arrow = partial(page.keyboard.press, key)
         times["line on the bars"].append(timed(page, "said", arrow, wholly=False))
 
     opened(page, address("review", "queue=random"))

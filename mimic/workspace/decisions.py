@@ -140,8 +140,12 @@ class Decisions:
             raise MimicError(f"{label!r} is no class of data set {self._dataset}: choose one of its classes")
         return self._append(who, action, subject, label, why, key or str(uuid.uuid4()), None)
 
-    def undo(self, who: str, event: int | None = None) -> int | None:
+    def undo(self, who: str, event: int | None = None, *, hold: bool = False) -> int | None:
         """Take back an event, by default the person's latest that stands. The undoing is an event itself.
+
+        Args:
+            event: another one than the latest.
+            hold: take the sample in hand in the same moment: between two, a queue would hand it to somebody else.
 
         Returns:
             The number of the sample whose event was undone; None where nothing was left to undo.
@@ -155,7 +159,7 @@ class Decisions:
             return None
         subject = Subject(row["sample"], row["sample_id"], row["old_label"], row["run"], row["source"])
         try:
-            self._append(who, "undo", subject, None, "", str(uuid.uuid4()), row["event"])
+            self._append(who, "undo", subject, None, "", str(uuid.uuid4()), row["event"], hold)
         except sa.exc.IntegrityError:
             return None  # somebody else undid it between the two steps
         return int(row["sample"])
@@ -265,7 +269,15 @@ class Decisions:
             connection.execute(sa.delete(_CLAIMS).where(_CLAIMS.c.content == self._content, _CLAIMS.c.who == who))
 
     def _append(
-        self, who: str, action: str, subject: Subject, label: str | None, why: str, key: str, undoes: int | None
+        self,
+        who: str,
+        action: str,
+        subject: Subject,
+        label: str | None,
+        why: str,
+        key: str,
+        undoes: int | None,
+        hold: bool = False,
     ) -> int:
         if not who.strip():
             raise MimicError("say who decides: every decision carries a name")
@@ -284,8 +296,14 @@ class Decisions:
             event = connection.execute(insert.returning(_EVENTS.c.event)).scalar()
             if event is None:  # the same press arrived twice at once
                 event = connection.execute(sa.select(_EVENTS.c.event).where(_EVENTS.c.key == key)).scalar_one()
-            mine = (_CLAIMS.c.content == self._content, _CLAIMS.c.sample == subject.sample, _CLAIMS.c.who == who)
-            connection.execute(sa.delete(_CLAIMS).where(*mine))
+            if hold:
+                # whoever else has it took it by mistake, for it was decided until now: on a server they look and take
+                # in two steps, and look once more before they go by it
+                now = self._database.now(connection)
+                self._take(connection, who, [subject.sample], now, CLAIM_SECONDS, whoevers=True)
+            else:
+                mine = (_CLAIMS.c.content == self._content, _CLAIMS.c.sample == subject.sample, _CLAIMS.c.who == who)
+                connection.execute(sa.delete(_CLAIMS).where(*mine))
         return int(event)
 
     def _free(
@@ -306,13 +324,26 @@ class Decisions:
         )
         return set(samples) - decided - {row.sample for row in connection.execute(others)}
 
-    def _take(self, connection: sa.Connection, who: str, samples: list[int], now: float, seconds: float) -> set[int]:
-        """Those whose claims are now ours: one statement, so that of two people asking at once one gets each."""
+    def _take(
+        self,
+        connection: sa.Connection,
+        who: str,
+        samples: list[int],
+        now: float,
+        seconds: float,
+        *,
+        whoevers: bool = False,
+    ) -> set[int]:
+        """Those whose claims are now ours: one statement, so that of two people asking at once one gets each.
+
+        Args:
+            whoevers: take also what is somebody else's.
+        """
         if not samples:
             return set()
         until = now + seconds
         rows = [{"content": self._content, "sample": sample, "who": who, "until": until} for sample in samples]
-        mine_or_over = sa.or_(_CLAIMS.c.who == who, _over(now))
+        mine_or_over = sa.true() if whoevers else sa.or_(_CLAIMS.c.who == who, _over(now))
         taking = (
             self._database.insert(_CLAIMS)
             .values(rows)

@@ -65,11 +65,10 @@ def person() -> str:
 
 def undo(desk: Desk) -> None:
     """Take back the person's latest decision, and show that sample again."""
-    sample = desk.decisions.undo(desk.who)
+    sample = desk.decisions.undo(desk.who, hold=True)
     if sample is None:
         tell("Nothing left to undo.", ":material/info:")
         return
-    desk.decisions.claim(desk.who, [sample])
     _next_turn(sample)
 
 

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,31 @@ def test_a_claim_holds_against_who_asked_the_time_before_it_was_made(opened):
     """On a server two people's questions overlap: a claim made meanwhile ends later than one's own would."""
     assert opened().claim("ann", [3], seconds=CLAIM_SECONDS + 1) == [3]
     assert opened().claim("bob", [3, 4]) == [4]
+
+
+def test_what_is_taken_back_and_held_goes_to_nobody_else(opened):
+    ann, got, over = opened(), [], threading.Event()
+    assert ann.claim("ann", [7]) == [7]
+
+    def ask():
+        bob = opened()
+        while not over.is_set():
+            got.extend(bob.claim("bob", [7]))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            for _ in range(30):
+                ann.record("ann", "keep", subject(7))
+                assert ann.undo("ann", hold=True) == 7
+                assert ann.claim("ann", [7]) == [7]
+        finally:
+            over.set()
+        asking.result()
+    assert got == []
+    ann.record("ann", "keep", subject(7))
+    ann.undo("ann")
+    assert opened().claim("bob", [7]) == [7]  # who does not hold it lets it go
 
 
 def test_what_is_no_decision_is_said(opened):

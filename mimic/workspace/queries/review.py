@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,10 @@ from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries import given
 from mimic.workspace.queries.connection import Published, tables
 from mimic.workspace.queries.gallery import LARGEST_PAGE, Cursor, Order, Where, gallery_page
+
+_POOL = ThreadPoolExecutor(1, thread_name_prefix="queue")
+# a page's place, its samples, and where the next one begins
+_Look = tuple[Cursor | None, list[int], Cursor | None] | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ class Queue:
         published, signal, order, where, near, seed: as in `gallery_page`.
         listed: the samples in the order in which they come up, instead of the gallery's; None: that one.
         start: where the next look begins: everything before is decided, or was in others' hands when it was looked at.
-        page: the samples of the page that begins there; a published run never changes, so it is asked for once.
+        page: the samples of the page that begins there; a published run never changes, so it is asked for once. The
+            next page is looked for meanwhile: of ten million samples in random order that takes longer than anybody
+            should wait for a key.
     """
 
     published: Published
@@ -101,6 +108,7 @@ class Queue:
     start: Cursor | None = None
     page: list[int] = field(default_factory=list)
     _after: Cursor | None = None
+    _ahead: tuple[Cursor, Future[_Look]] | None = None
 
     def take(self, decisions: Decisions, who: str, count: int) -> list[int]:
         """The next `count` samples for this person, now in their hand; fewer at the end."""
@@ -112,21 +120,29 @@ class Queue:
 
     def _taken(self, decisions: Decisions, who: str, count: int) -> list[int]:
         taken: list[int] = []
-        here: tuple[Cursor | None, list[int], Cursor | None] | None = (
-            (self.start, self.page, self._after) if self.page else self._look(self.start)
-        )
+        here: _Look = (self.start, self.page, self._after) if self.page else self._look(self.start)
         while here is not None:
             place, samples, after = here
             found = decisions.claim(who, samples, count - len(taken))
             if not taken:
-                self.start, self.page, self._after = place, samples, after
+                self._adopt(place, samples, after)
             taken += found
             if len(taken) >= count:
                 break
             here = None if after is None else self._look(after)
         return taken
 
-    def _look(self, place: Cursor | None) -> tuple[Cursor | None, list[int], Cursor | None] | None:
+    def _adopt(self, place: Cursor | None, samples: list[int], after: Cursor | None) -> None:
+        self.start, self.page, self._after = place, samples, after
+        if after is not None and (self._ahead is None or self._ahead[0] != after):
+            self._ahead = after, _POOL.submit(self._found, after)
+
+    def _look(self, place: Cursor | None) -> _Look:
+        if self._ahead is not None and self._ahead[0] == place:
+            return self._ahead[1].result()
+        return self._found(place)
+
+    def _found(self, place: Cursor | None) -> _Look:
         """The page that follows a place, and where the next one begins; None where there is nothing."""
         if self.listed is not None:
             first = 0 if place is None else int(place.key)

@@ -5,7 +5,7 @@ import pytest
 
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.layout import Workspace
-from mimic.workspace.queries.gallery import Where
+from mimic.workspace.queries.gallery import LARGEST_PAGE, Where, gallery_page
 from mimic.workspace.queries.review import Known, Queue, candidates
 from tests.workspace.queries.conftest import CLASSES
 
@@ -53,6 +53,24 @@ def test_two_people_work_through_a_queue(known, decisions):
     assert sorted(order) == sorted(wanted)
     assert seen["ann"] == sorted(seen["ann"], key=wanted.index)
     assert min(len(seen["ann"]), len(seen["bob"])) > len(wanted) / 4
+
+
+def test_no_page_is_asked_for_twice_on_the_way(known, decisions, monkeypatch):
+    asked = []
+
+    def page(*args, **kwargs):
+        asked.append(str(kwargs["after"]))
+        return gallery_page(*args, **kwargs)
+
+    monkeypatch.setattr("mimic.workspace.queries.review.gallery_page", page)
+    queue, order = Queue(known.published, "fine", "lowest", Where()), []
+    for _ in range(2 * LARGEST_PAGE + 10):
+        sample = queue.take(decisions, "ann", 4)[0]  # the last ones of a page are in hand with those of the next
+        decisions.record("ann", "keep", Subject(sample, f"Id/{sample}", None))
+        order.append(sample)
+    assert len(asked) == len(set(asked)) == 4  # three that were come to, and the one ahead
+    scores = known.scores["fine"]
+    assert order == np.lexsort((np.arange(scores.size), scores))[: len(order)].tolist()
 
 
 def test_what_is_undone_comes_back(known, decisions):
