@@ -310,9 +310,8 @@ def _filesystem(scheme: str) -> Any:
 
     # Else gcsfs asks by gRPC of what kind a bucket is, before every request where that is not allowed.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    logging.getLogger("gcsfs").setLevel(
-        logging.CRITICAL
-    )  # a traceback for each request that fails; we say it ourselves
+    # It logs a traceback for each request that fails, which we ask again or say.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     try:
         files = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
         files.retries = 1  # of s3fs

@@ -1,10 +1,8 @@
 """Threshold: one line on one signal, what it keeps, and what lies on both sides of it."""
 
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
 from mimic.errors import MimicError
@@ -18,13 +16,12 @@ from mimic.workspace.audits import Audit, list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.dense import Dense
-from mimic.workspace.queries.gallery import Order, Where, gallery_page
+from mimic.workspace.queries.gallery import Where, gallery_page
 from mimic.workspace.queries.threshold import Line, class_balance, line_at, line_keeping, truth_at
 from pages.widgets import bars, frame, gallery, levels, line_fields, state
 
 TILES = 20
 SHOWN = 20
-SIDES = ("Dropped", "Kept")
 
 chosen = frame.choose("threshold", "Threshold")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
@@ -110,15 +107,6 @@ def the_line() -> None:
     asked = round(state.number("keep", round(0.8 * scored)) or 0)
     line = line_keeping(published, signal, asked)
     state.put(keep=line.kept)
-    with ThreadPoolExecutor(len(SIDES)) as pool:  # the samples are looked for while what stands above them is drawn
-        draw(asked, line, {name: pool.submit(beside, line, name) for name in SIDES})
-    state.leave("threshold", chosen.address | {"keep": str(line.kept)})  # as words, for 0 is a place like any other
-    if st.session_state.pop("just saved", False):
-        st.rerun()  # the list below has one more
-
-
-def draw(asked: int, line: Line, sides: dict[str, Future[pd.DataFrame]]) -> None:
-    """Bars, figures and both sides of a line; it was asked to keep so many."""
     audit, judgement = audited(line)
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -146,9 +134,12 @@ def draw(asked: int, line: Line, sides: dict[str, Future[pd.DataFrame]]) -> None
             labels, _ = table.labels()  # asked for each time: forty megabytes are not this page's to keep
             balance = class_balance(published, signal, line.score, labels)
             levels.balance(balance, colours, key=f"balance {chosen.run.id} {signal}")
-    for column, (name, found) in zip(st.columns(2, gap="large"), sides.items(), strict=True):
+    for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
         with column:
-            side(line, name, found.result())
+            side(line, name)
+    state.leave("threshold", chosen.address | {"keep": str(line.kept)})  # as words, for 0 is a place like any other
+    if st.session_state.pop("just saved", False):
+        st.rerun()  # the list below has one more
 
 
 def audited(line: Line) -> tuple[Audit | None, Judgement | None]:
@@ -204,25 +195,15 @@ def counted(line: Line) -> None:
         st.caption(f"{text.count(line.not_scored)} are not scored: exported as kept, and counted apart.")
 
 
-def bounds_of(line: Line, name: str) -> tuple[Order, tuple[float, float]]:
-    """The order in which a side's samples come from the line on, and its ends."""
-    return ("highest", (-math.inf, line.score)) if name == "Dropped" else ("lowest", (line.score, math.inf))
-
-
-def beside(line: Line, name: str) -> pd.DataFrame:
+def side(line: Line, name: str) -> None:
     """The samples nearest to the line that are dropped, or kept."""
-    order, bounds = bounds_of(line, name)
-    return gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES).rows
-
-
-def side(line: Line, name: str, rows: pd.DataFrame) -> None:
-    """A side's samples."""
     dropped = name == "Dropped"
+    order, bounds = ("highest", (-math.inf, line.score)) if dropped else ("lowest", (line.score, math.inf))
     where = f"just {'below' if dropped else 'above'} the line"
     st.markdown(f"**{name}**, {where}")
     gallery.show(
         chosen,
-        rows,
+        gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES).rows,
         colours,
         key=f"side {name}",
         name=f"{name} samples {where}",
@@ -230,12 +211,12 @@ def side(line: Line, name: str, rows: pd.DataFrame) -> None:
         tile=92,
         empty=f"Nothing is {name.lower()}.",
     )
+    ends = {"high" if dropped else "low": repr(line.score), "order": order}
     st.page_link(
         "pages/explore.py",
         label=f"All that is {name.lower()}, in Explore",
         icon=":material/grid_view:",
-        query_params=chosen.address
-        | {"high" if dropped else "low": repr(line.score), "order": bounds_of(line, name)[0]},
+        query_params=chosen.address | ends,
     )
 
 

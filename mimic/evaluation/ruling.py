@@ -24,22 +24,10 @@ from mimic.filters.rules import MinusRule, read_rule
 from mimic.filters.signal_rules import Best, OfSignal, ShareRule, SplitRule
 from mimic.workspace.filters import load_filter
 from mimic.workspace.queries import compare
-from mimic.workspace.queries.compare import (
-    Ballot,
-    Bits,
-    Cell,
-    Crossing,
-    Density,
-    Groups,
-    Pairs,
-    Placed,
-    cross,
-    density,
-    draw,
-    overlaps,
-    pairs,
-)
+from mimic.workspace.queries.ballots import Ballot, Bits, Groups, Placed
+from mimic.workspace.queries.compare import Cell, Crossing, cross, draw
 from mimic.workspace.queries.dense import Dense, Truth
+from mimic.workspace.queries.pairs import Density, Pairs, density, overlaps, pairs
 from mimic.workspace.queries.threshold import TruthAtLine
 
 if TYPE_CHECKING:
@@ -213,7 +201,7 @@ class Likeness:
         pairs: both scores, of all samples or of a draw.
         density: how many of these lie where.
         spearman, kendall: rank correlations on these, −1 … 1.
-        overlaps: see `mimic.workspace.queries.compare.overlaps`.
+        overlaps: see `mimic.workspace.queries.pairs.overlaps`.
     """
 
     pairs: Pairs

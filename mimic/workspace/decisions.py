@@ -1,7 +1,7 @@
-"""What people decided: events that are only ever appended, and claims, so that two people never get the same sample.
+"""What people decided: events that are only ever appended, one a key press.
 
-events   one a key press: keep, drop, relabel, skip, or undo (which names the event it undoes). Nothing is overwritten.
-claims   who has a sample in hand, and until when; a claim that runs out is anybody's
+That is keep, drop, relabel, skip, or undo (which names the event it undoes). Who has which sample in hand meanwhile is
+in `mimic.workspace.claims`.
 
 A sample's decision is its latest keep, drop or relabel that nobody undid; the latest by its number, for clocks are
 turned back. Events belong to a data set's contents, so they never meet other samples of the same number.
@@ -20,19 +20,17 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from mimic.errors import MimicError
+from mimic.workspace.claims import CLAIM_SECONDS, TABLES, Claims
 from mimic.workspace.database import Database, exists
 from mimic.workspace.layout import Dataset, Workspace
 from mimic.workspace.queries.export import DECIDED
 
-CLAIM_SECONDS = 120.0
-
 Action = Literal["keep", "drop", "relabel", "skip"]
 DECIDING = ("keep", "drop", "relabel")
 
-_TABLES = sa.MetaData()
 _EVENTS = sa.Table(
     "events",
-    _TABLES,
+    TABLES,
     sa.Column("event", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("key", sa.String(36), nullable=False, unique=True),  # the same press sent twice is one event
     sa.Column("at", sa.String(40), nullable=False),  # ISO 8601, UTC
@@ -50,15 +48,6 @@ _EVENTS = sa.Table(
     sa.Column("undoes", sa.Integer, unique=True),  # an event can be undone once, whoever is first
     sa.Index("events_of_a_sample", "content", "sample", "event"),
 )
-_CLAIMS = sa.Table(
-    "claims",
-    _TABLES,
-    sa.Column("content", sa.String(64), primary_key=True),
-    sa.Column("sample", sa.Integer, primary_key=True),
-    sa.Column("who", sa.Text, nullable=False),
-    sa.Column("until", sa.Float, nullable=False),  # seconds since 1970 by the database's clock
-)
-
 # The same events by other names, for questions about pairs of them.
 _UNDOING, _EARLIER, _UNDONE = _EVENTS.alias("undoing"), _EVENTS.alias("earlier"), _EVENTS.alias("undone")
 
@@ -105,7 +94,8 @@ class Decisions:
         self._content = dataset.content
         self._dataset = dataset.name
         self._classes = frozenset(dataset.classes)
-        self._database = Database.of(workspace.path, _TABLES)
+        self._database = Database.of(workspace.path, TABLES)
+        self._claims = Claims(self._database, self._content)
 
     def record(
         self,
@@ -255,7 +245,7 @@ class Decisions:
             for chunk in _chunks(candidates, max(4 * count, 100)):
                 free = self._free(connection, who, chunk, now, source)
                 wanted = [sample for sample in chunk if sample in free][: count - len(taken)]
-                got = self._take(connection, who, wanted, now, seconds)
+                got = self._claims.take(connection, who, wanted, now, seconds)
                 if got:  # somebody may have decided one, and let it go, between our looking and our taking
                     got &= self._free(connection, who, wanted, now, source)
                 taken += [sample for sample in wanted if sample in got]
@@ -266,7 +256,7 @@ class Decisions:
     def release(self, who: str) -> None:
         """Let go of everything that this person has in hand."""
         with self._database.writing() as connection:
-            connection.execute(sa.delete(_CLAIMS).where(_CLAIMS.c.content == self._content, _CLAIMS.c.who == who))
+            self._claims.let_go(connection, who)
 
     def _append(
         self,
@@ -300,10 +290,9 @@ class Decisions:
                 # whoever else has it took it by mistake, for it was decided until now: on a server they look and take
                 # in two steps, and look once more before they go by it
                 now = self._database.now(connection)
-                self._take(connection, who, [subject.sample], now, CLAIM_SECONDS, whoevers=True)
+                self._claims.take(connection, who, [subject.sample], now, whoevers=True)
             else:
-                mine = (_CLAIMS.c.content == self._content, _CLAIMS.c.sample == subject.sample, _CLAIMS.c.who == who)
-                connection.execute(sa.delete(_CLAIMS).where(*mine))
+                self._claims.let_go(connection, who, subject.sample)
         return int(event)
 
     def _free(
@@ -316,42 +305,7 @@ class Decisions:
             _EVENTS.c.who == who if source is None else _EVENTS.c.source == source,
         )
         decided |= {row.sample for row in connection.execute(skipped)}
-        others = sa.select(_CLAIMS.c.sample).where(
-            _CLAIMS.c.content == self._content,
-            _CLAIMS.c.sample.in_(samples),
-            _CLAIMS.c.who != who,
-            ~_over(now),
-        )
-        return set(samples) - decided - {row.sample for row in connection.execute(others)}
-
-    def _take(
-        self,
-        connection: sa.Connection,
-        who: str,
-        samples: list[int],
-        now: float,
-        seconds: float,
-        *,
-        whoevers: bool = False,
-    ) -> set[int]:
-        """Those whose claims are now ours: one statement, so that of two people asking at once one gets each.
-
-        Args:
-            whoevers: take also what is somebody else's.
-        """
-        if not samples:
-            return set()
-        until = now + seconds
-        rows = [{"content": self._content, "sample": sample, "who": who, "until": until} for sample in samples]
-        mine_or_over = sa.true() if whoevers else sa.or_(_CLAIMS.c.who == who, _over(now))
-        taking = (
-            self._database.insert(_CLAIMS)
-            .values(rows)
-            .on_conflict_do_update(
-                index_elements=["content", "sample"], set_={"who": who, "until": until}, where=mine_or_over
-            )
-        )
-        return {row.sample for row in connection.execute(taking.returning(_CLAIMS.c.sample))}
+        return set(samples) - decided - self._claims.of_others(connection, who, samples, now)
 
 
 def standing(workspace: Workspace, dataset: Dataset, samples: Sequence[int]) -> dict[int, Decision]:
@@ -367,14 +321,6 @@ def overruling(workspace: Workspace, dataset: Dataset) -> pa.Table:
 def looked_at(workspace: Workspace, dataset: Dataset) -> tuple[int, int]:
     """`Decisions.version`, which tells whether `overruling` says anything new. Looking makes no database either."""
     return Decisions(workspace, dataset).version() if exists(workspace.path) else (0, 0)
-
-
-def _over(now: float) -> sa.ColumnElement[bool]:
-    """Claims that have run out; one that ends far later than any claim can was made before the clock was turned back.
-
-    Far later: on a server somebody who asked the time after us may have claimed before us, and that claim holds.
-    """
-    return sa.or_(_CLAIMS.c.until <= now, _CLAIMS.c.until > now + 2 * CLAIM_SECONDS)
 
 
 def _standing(content: str) -> sa.Select[Any]:

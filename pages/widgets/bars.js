@@ -1,40 +1,19 @@
 // Bars that are looked at, cut by a line, or brushed, by pointer or keys. Line and brush go from bar to bar, so that the
 // counts they show on the way are exact: sums of whole bars. Where they are let go, the server hears which bars they hold.
-// Everything from a data set goes in as textContent or an attribute: it can never become markup.
-const whole = new Intl.NumberFormat("en");
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const sum = (numbers) => numbers.reduce((total, n) => total + n, 0);
-const between = (low, value, high) => Math.min(Math.max(value, low), high);
 
 const PEOPLE = { keep: ["kept", "kept"], drop: ["dropped", "dropped"], relabel: ["reference", "relabelled"] };
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -1e9, End: 1e9 };
 const CLICK = 3; // pixels that a hand may slip
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
 
 function interval(low, high) {
   if (!low) return high ? `below ${high}` : "all scores";
   return high ? `${low} … ${high}` : `from ${low}`;
 }
 
-// Round numbers from low to high, about `count` of them.
-function ticks(low, high, count) {
-  const rough = (high - low) / count || 1;
-  const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((times) => times * unit).find((each) => each >= rough);
-  const found = [];
-  for (let place = Math.ceil(low / step); place * step <= high; place++) found.push(Number((place * step).toPrecision(12)));
-  return found;
-}
-
-// How high so many samples are drawn, in %, and where the ticks are.
-function heights(highest, lowest, logarithmic) {
-  if (!logarithmic) return [(n) => (100 * n) / highest, ticks(0, highest, 5)];
+// How high so many samples are drawn, in %, and where the ticks are; on a linear scale at `round` numbers.
+function heights(highest, lowest, logarithmic, round) {
+  if (!logarithmic) return [(n) => (100 * n) / highest, round];
   const foot = lowest / 2; // the lowest bar is to be seen
   const found = [];
   for (let unit = 10 ** Math.floor(Math.log10(foot)); unit <= highest; unit *= 10) found.push(unit, 2 * unit, 5 * unit);
@@ -56,7 +35,7 @@ function draw(root) {
   // a group is drawn from the foot, over those that are stacked on it
   const stacked = groups.map((_, place) => counts.map((_, bar) => sum(groups.slice(0, place + 1).map((one) => one.counts[bar]))));
   const all = stacked.at(-1);
-  const [y, marks] = heights(Math.max(...all), Math.min(...stacked.flat().filter((n) => n)), logarithmic);
+  const [y, marks] = heights(Math.max(...all), Math.min(...stacked.flat().filter((n) => n)), logarithmic, bars.rounds);
   const shape = (ns) => ns.map((n, bar) => `M${10 * root.begins[bar]} 100V${100 - y(n)}H${10 * root.ends[bar + 1]}V100Z`).join("");
   const paths = stacked.map((ns, place) => {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -95,7 +74,7 @@ function draw(root) {
         return tick;
       }),
     );
-  place(".x", ticks(first, last, 9), (at) => `${at}`.replace("-", "−"), (style, at) => (style.left = `${root.x(at)}%`));
+  place(".x", bars.ticks, ([, words]) => words, (style, [at]) => (style.left = `${root.x(at)}%`));
   place(".y", marks, (n) => short.format(n), (style, n) => (style.bottom = `${y(n)}%`));
   root.querySelector(".title").textContent = signal;
 }
@@ -296,12 +275,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.style.setProperty("--height", `${data.height}px`);
   for (const [name, colour] of Object.entries(data.colours)) root.style.setProperty(`--${name}`, colour);
   if (!bars.counts.length) return;
-  if (root.turn === undefined) listen(root);
-  root.turn ??= 0;
+  if (root.fresh === undefined) listen(root);
   if (root.fresh !== fresh) draw(root);
   root.fresh = fresh;
   // who drags on is not thrown back, nor where a later move is on its way
-  if (root.held || data.turn < root.turn) return;
-  root.turn = data.turn;
-  rest(root);
+  if (!root.held && answered(root, data.turn)) rest(root);
 }

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from mimic.reports import text
 from mimic.reports.palette import Palette
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, Split, histogram
 from mimic.workspace.queries.threshold import Line
-from pages.widgets import frame
-from pages.widgets.component import component
+from pages.widgets.axis import ticks, words
+from pages.widgets.component import component, on_move, turn
 
 STRIPS = 24
 LEVELS = 16
@@ -170,12 +169,11 @@ def _draw(
     logarithmic: bool = False,
 ) -> None:
     """Hand everything to the browser; `take` is called with the first of the chosen bars and the one after the last."""
-    turns, every = f"{key} turn", len(shape["counts"])
+    every = len(shape["counts"])
 
-    def taken() -> None:
-        match st.session_state[key].get("chosen"):  # from the browser, so whatever it likes
-            case {"first": int(first), "last": int(last), "turn": int(turn)} if take and 0 <= first <= last <= every:
-                st.session_state[turns] = turn
+    def taken(told: dict[str, Any]) -> None:
+        match told:
+            case {"first": int(first), "last": int(last)} if take and 0 <= first <= last <= every:
                 take(first, last)
 
     marks = [] if decided is None else zip(decided["action"], decided["score"].astype(float), strict=True)
@@ -183,8 +181,7 @@ def _draw(
         "bars": shape,
         "kind": kind,
         "chosen": chosen,
-        # which of the browser's moves this answers: one that it has not heard of is not thrown back
-        "turn": st.session_state.get(turns, 0),
+        "turn": turn(key),
         "decided": list(marks),
         "logarithmic": logarithmic,
         "signal": text.plain(signal, 80),
@@ -193,7 +190,7 @@ def _draw(
         "colours": {name: getattr(colours, name) for name in _DRAWN_IN},
         "ramp": _levels(colours.ramp),
     }
-    _figure(key=key, data=data, on_chosen_change=frame.on_change(taken))
+    _figure(key=key, data=data, on_chosen_change=on_move(key, "chosen", taken))
 
 
 @lru_cache(maxsize=64)
@@ -214,7 +211,8 @@ def _shape(every: pd.DataFrame, parts: pd.DataFrame, *, strips: bool = False) ->
 
     Returns:
         left, right: edges as drawn; lows, highs: the scores' own edges in words, empty where open; counts; groups and
-        strips: name and counts of each, a group with its colour's name.
+        strips: name and counts of each, a group with its colour's name; ticks: marks of the scores, with their words;
+        rounds: those of linear heights.
     """
     table = parts.pivot(index="group", columns="bar", values="n").reindex(columns=every["bar"]).fillna(0).astype(int)
     names = sorted(table.index, key=lambda name: list(_COLOURS).index(name) if name in _COLOURS else len(_COLOURS))
@@ -227,15 +225,19 @@ def _shape(every: pd.DataFrame, parts: pd.DataFrame, *, strips: bool = False) ->
     ]
     counts = every["n"].tolist()
     together = [{"name": "all", "colour": "neutral", "counts": counts}]
+    stacked = together if strips or not groups else groups
+    highest = max((sum(ns) for ns in zip(*(group["counts"] for group in stacked), strict=True)), default=0)
     return {
         "left": every["left"].tolist(),
         "right": every["right"].tolist(),
         "lows": ["" if math.isinf(end) else text.score(end) for end in every["low"]],
         "highs": ["" if math.isinf(end) else text.score(end) for end in every["high"]],
         "counts": counts,
-        "groups": together if strips or not groups else groups,
+        "groups": stacked,
         "strips": groups if strips else [],
         "outside": "faint",
+        "ticks": [(at, words(at)) for at in ticks(every["left"].iloc[0], every["right"].iloc[-1], 9)] if counts else [],
+        "rounds": ticks(0, highest, 5) if highest else [],
     }
 
 

@@ -1,12 +1,5 @@
 // Tiles as links. A plain click goes there as Back and Forward do: the address changes, and Streamlit is told to look at
 // it. That makes one entry in the history (st.switch_page makes two) and keeps the session (following the link would not).
-// Everything from a data set goes in as textContent, alt or title: it can never become markup.
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 function picture(tile) {
   const box = element("div", "picture");

@@ -1,7 +1,7 @@
-// Everything from a data set goes in as textContent or title: it can never become markup.
+// A row each: its name, what is drawn beside it, and its number; an axis below where there are ticks.
+
 function part(className, place = {}) {
-  const made = document.createElement("span");
-  made.className = className;
+  const made = element("span", className);
   if ("left" in place) made.style.left = `${place.left}%`;
   if ("width" in place) made.style.width = `${place.width}%`;
   if (place.colour) made.style.setProperty("--colour", place.colour);
@@ -12,7 +12,7 @@ export default function ({ data, parentElement }) {
   const { rows, ticks, grid, caption, alt } = data;
   const lines = () => ticks.map(([left]) => part("grid", { left, colour: grid }));
   const made = rows.map(({ name, number, said, drawn, strong }) => {
-    const row = document.createElement("li");
+    const row = element("li");
     const [words, track, value] = [part(strong ? "name strong" : "name"), part("track"), part("number")];
     words.textContent = name;
     value.textContent = number;

@@ -1,13 +1,11 @@
 // A slider and three fields that show one line. What somebody moves is told to the server when it is let go or entered; an
 // answer to an earlier move, or to somebody who types on, changes nothing that they see.
-const whole = new Intl.NumberFormat("en");
 
 function say(root) {
   root.querySelector("output").textContent = whole.format(root.querySelector("[type=range]").value);
 }
 
 function listen(root) {
-  root.turn = 0;
   const tell = (input) => {
     if (input.value === "" || !input.validity.valid) return;
     input.changed = false;
@@ -31,8 +29,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.listening = true;
   root.querySelector(".lowest").textContent = data.lowest;
   for (const input of root.querySelectorAll("[data-unit=count]")) input.max = data.scored;
-  if (data.turn < root.turn) return; // a later move is on its way
-  root.turn = data.turn;
+  if (!answered(root, data.turn)) return;
   const values = { count: data.kept, share: data.share, score: data.score ?? "" };
   const held = root.getRootNode().activeElement;
   for (const input of root.querySelectorAll("input"))

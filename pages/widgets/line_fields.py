@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
-
-import streamlit as st
+from typing import Any, Literal, get_args
 
 from mimic.reports import text
 from mimic.workspace.queries.threshold import Line
-from pages.widgets.component import component
+from pages.widgets.component import component, on_move, turn
 
 Unit = Literal["count", "share", "score"]
-
-_TURN = "line fields: turn"
 
 _fields = component(
     "line_fields",
@@ -43,13 +39,8 @@ def show(line: Line, signal: str, moved: Callable[[Unit, float], None], *, key: 
             in per cent (0 … 100), or a score.
     """
 
-    def take() -> None:
-        asked = st.session_state[key].get("moved")
-        if not isinstance(asked, dict):  # from the browser, so whatever it likes
-            return
-        unit, value, turn = (asked.get(name) for name in ("unit", "value", "turn"))
-        if isinstance(turn, int):
-            st.session_state[_TURN] = turn
+    def take(told: dict[str, Any]) -> None:
+        unit, value = told.get("unit"), told.get("value")
         if unit in get_args(Unit) and isinstance(value, int | float) and math.isfinite(value):
             most = {"count": line.scored, "share": 100.0}.get(unit, math.inf)
             moved(unit, value if unit == "score" else min(max(value, 0), most))
@@ -60,7 +51,6 @@ def show(line: Line, signal: str, moved: Callable[[Unit, float], None], *, key: 
         "share": round(100 * line.share, 4),
         "score": float(f"{line.score:.6g}") if line.kept else None,
         "lowest": f"Lowest kept {text.plain(signal, 60)}",
-        # which of the browser's moves this answers: one that it has not heard of is not thrown back
-        "turn": st.session_state.get(_TURN, 0),
+        "turn": turn(key),
     }
-    _fields(key=key, data=data, on_moved_change=take)
+    _fields(key=key, data=data, on_moved_change=on_move(key, "moved", take))

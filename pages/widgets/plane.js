@@ -1,14 +1,5 @@
 // A plane between two axes: cells shaded by how many samples lie there, or curves; lines across it, people's marks, and
 // words in its corners. Places are shares of the plane, 0 … 1. What has not changed since the last time stays as it is.
-// Everything from a data set goes in as textContent or an attribute: it can never become markup.
-const whole = new Intl.NumberFormat("en");
-
-function element(name, className, words = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = words;
-  return made;
-}
 
 // The colour of a count, halfway between the ramp's steps where its logarithm lies so.
 function shader(ramp, most) {
@@ -47,7 +38,7 @@ function curves(root, drawn) {
 function axes(root, ticks) {
   ticks.forEach((axis, place) => {
     const made = axis.map(([at, words]) => {
-      const tick = element("span", "");
+      const tick = element("span");
       tick.dataset.words = words;
       tick.style[place ? "bottom" : "left"] = `${100 * at}%`;
       return tick;
@@ -58,7 +49,7 @@ function axes(root, ticks) {
 
 function marks(root, drawn) {
   const made = drawn.map(([action, x, y]) => {
-    const mark = element("span", "");
+    const mark = element("span");
     mark.dataset.action = action;
     [mark.style.left, mark.style.top] = [`${100 * x}%`, `${100 * (1 - y)}%`];
     return mark;
@@ -87,7 +78,7 @@ function listen(root) {
   plot.addEventListener("pointermove", (event) => {
     const box = plot.getBoundingClientRect();
     const [x, y] = [(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height];
-    tip.textContent = said(root.data, Math.min(Math.max(x, 0), 1), Math.min(Math.max(y, 0), 1), box);
+    tip.textContent = said(root.data, between(0, x, 1), between(0, y, 1), box);
     tip.classList.toggle("left", x > 0.5);
     [tip.style.left, tip.style.top] = [`${100 * x}%`, `${100 * (1 - y)}%`];
   });

@@ -6,7 +6,6 @@ budget moves a line, and what has not changed is not drawn again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from mimic.reports import text
 from mimic.reports.palette import Palette
-from mimic.workspace.queries.compare import Density
+from mimic.workspace.queries.pairs import Density
+from pages.widgets.axis import ticks, words
 from pages.widgets.component import component
 
 CORNERS = {
@@ -90,11 +90,11 @@ def overlap(table: pd.DataFrame, colours: Palette, kept: float | None, *, key: s
     """Overlap of what two signals drop at every budget, beside what chance gives.
 
     Args:
-        table: as `queries.compare.overlaps` gives it.
+        table: as `queries.pairs.overlaps` gives it.
         kept: the share at hand, 0 … 1, where both keep as many.
     """
     points = table[["kept", "overlap", "chance"]].to_numpy()
-    words = [f"{both:.1%} at {at:.0%} kept, {chance:.1%} by chance" for at, both, chance in points]
+    said = [f"{both:.1%} at {at:.0%} kept, {chance:.1%} by chance" for at, both, chance in points]
     whole = np.array([0.0, 100.0])
     _draw(
         colours,
@@ -107,7 +107,7 @@ def overlap(table: pd.DataFrame, colours: Palette, kept: float | None, *, key: s
             {"name": name, "points": points[:, [0, place]].tolist(), "kind": kind}
             for name, place, kind in (("by chance", 2, "chance"), ("these two", 1, "these"))
         ],
-        words=words,
+        words=said,
         lines=(None if kept is None else min(kept, 1.0), None),
     )
 
@@ -135,11 +135,11 @@ def _marks(found: Density, decided: pd.DataFrame) -> list[tuple[str, float, floa
     x, y = (
         _shares(edges, decided[name].to_numpy(dtype=np.float64)) for name, edges in (("a", found.a), ("b", found.b))
     )
-    words = [
+    said = [
         f"{DECIDED[action]} by a person ({text.score(a)}, {text.score(b)})"
         for action, a, b in zip(decided["action"], decided["a"], decided["b"], strict=True)
     ]
-    return list(zip(decided["action"], x.tolist(), y.tolist(), words, strict=True))
+    return list(zip(decided["action"], x.tolist(), y.tolist(), said, strict=True))
 
 
 def _shares(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,10 +149,6 @@ def _shares(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[
 
 def _ticks(edges: NDArray[np.float64], count: int) -> list[tuple[float, str]]:
     """Round numbers between the first edge and the last, about `count` of them: where, and in words."""
-    low, high = float(edges[0]), float(edges[-1])
-    rough = (high - low) / count
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(times * unit for times in (1, 2, 5, 10) if times * unit >= rough)
-    values = [float(f"{place * step:.12g}") for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    values = ticks(float(edges[0]), float(edges[-1]), count)
     places: Sequence[float] = _shares(edges, np.array(values)).tolist()
-    return [(place, f"{value:.12g}".replace("-", "−")) for place, value in zip(places, values, strict=True)]
+    return [(place, words(value)) for place, value in zip(places, values, strict=True)]

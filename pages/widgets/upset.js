@@ -1,15 +1,5 @@
 // An UpSet plot: on the left what each member drops, on the right a column a combination.
-// Everything from a data set goes in as textContent or an attribute: it can never become markup.
-const whole = new Intl.NumberFormat("en");
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const ROOM = 12; // combinations beside which there is room for whole numbers
-
-function element(name, className, words = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = words;
-  return made;
-}
 
 function bar(side, share) {
   const made = element("div", "bar");
@@ -18,7 +8,7 @@ function bar(side, share) {
 }
 
 function item(words, ...parts) {
-  const made = element("li", "");
+  const made = element("li");
   made.setAttribute("aria-label", words);
   made.dataset.words = words;
   made.append(...parts);

@@ -20,9 +20,10 @@ import pytest
 
 from mimic.data import Sample
 from mimic.errors import MimicError
+from mimic.workspace.claims import CLAIM_SECONDS
 from mimic.workspace.database import URL_VARIABLE
 from mimic.workspace.datasets import Source, create_dataset
-from mimic.workspace.decisions import CLAIM_SECONDS, Decision, Decisions, Subject, looked_at, overruling, standing
+from mimic.workspace.decisions import Decision, Decisions, Subject, looked_at, overruling, standing
 from mimic.workspace.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

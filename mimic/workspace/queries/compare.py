@@ -1,10 +1,8 @@
 """Several filters, or signals with a line each, on the same samples: where they agree, where they part, and examples.
 
-What each decides is a ballot, a bit a sample (`Ballot`), so a named filter, a signal and a rule over several runs are
-compared alike. Samples lie side by side by class and by what is known of them (`Groups`), so every combination of
-votes is counted by class and truth with a few sums over bits (`cross`): at another budget a column of floats is read
-once a signal, and nothing else that grows with the data set. All tables and figures are sums over that. Counts are
-exact. What needs both scores of a sample is worked out on a fixed draw where there are many (`pairs`), and says so.
+What each decides is a ballot (`mimic.workspace.queries.ballots`), so a named filter, a signal and a rule over several
+runs are compared alike: every combination of votes is counted by class and truth (`cross`), and all tables are sums
+over that. Counts are exact. How alike two rank the samples is in `mimic.workspace.queries.pairs`.
 """
 
 from __future__ import annotations
@@ -12,32 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from mimic.data import DROP, KEEP
 from mimic.errors import MimicError
-from mimic.workspace.queries.dense import Truth
+from mimic.workspace.queries.ballots import Ballot, Bits, Groups, Votes
 
 Cell = Literal["both keep", "only A drops", "only B drops", "both drop"]
 CELLS: tuple[Cell, ...] = ("both keep", "only A drops", "only B drops", "both drop")
-DENSITY_CELLS = 80
-PAIRS = 100_000
+DRAWN = 100_000
 MOST = 6  # filters at once: 3⁶ combinations are already more than anybody reads
 
 _RIGHT, _WRONG = 1, 2  # 0: nobody knows
-_WORD = 64
 
-T = TypeVar("T", bound=np.generic)
-
-Votes = NDArray[np.int8]
-Floats = NDArray[np.float32]
 Numbers = NDArray[np.integer[Any]]
-Bits = NDArray[np.uint64]  # a bit a sample, in the order of `Groups`; those after the last sample are 0
 
 
 @dataclass(frozen=True)
@@ -178,115 +168,6 @@ class Crossing:
         return frame.sort_values(["disputed", "samples"], ascending=False, ignore_index=True, kind="stable")
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """A data set's samples, those of a class and of what is known of them side by side.
-
-    Attributes:
-        places: (size,) int32, where each sample lies.
-        ends: (groups + 1,) int64, where groups begin and end: by class (0 = no label), then unknown, right, wrong.
-    """
-
-    places: NDArray[np.int32]
-    ends: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, labels: NDArray[np.int32], classes: int, truth: Truth | None) -> Groups:
-        """The groups of a data set.
-
-        Args:
-            labels: (size,) class codes, −1 = none.
-            classes: how many there are.
-            truth: what is known of the samples.
-        """
-        groups = labels + np.int32(1)
-        groups *= 3
-        if truth is not None:
-            groups += truth.known
-            groups += truth.wrong
-        numbers = np.arange(len(groups) + 1, dtype=np.int32)
-        rows = sparse.csr_array(
-            (np.ones(len(groups), dtype=np.int8), groups, numbers), shape=(len(groups), 3 * (classes + 1))
-        )
-        columns = rows.tocsc()  # sorts by counting: four times faster than argsort
-        places = np.empty(len(groups), dtype=np.int32)
-        places[columns.indices] = numbers[:-1]
-        return cls(places, columns.indptr.astype(np.int64))
-
-    def placed(self, values: NDArray[T]) -> NDArray[T]:
-        """Values by sample number, (size,), each in its place."""
-        found = np.empty_like(values)
-        found[self.places] = values  # every group is filled from its beginning: faster than to gather it
-        return found
-
-    def bits(self, mask: NDArray[np.bool_]) -> Bits:
-        """A mask by sample number, (size,), as bits."""
-        return packed(self.placed(mask))
-
-    def counts(self, bits: Bits) -> NDArray[np.int64]:
-        """(classes + 1, 3) how many bits are set in each group."""
-        before = np.append(0, np.cumsum(np.bitwise_count(bits), dtype=np.int64))
-        words, rest = self.ends // _WORD, (self.ends % _WORD).astype(np.uint64)
-        # a group that ends within a word has those of its bits that lie below
-        below = np.bitwise_count(np.append(bits, np.uint64(0))[words] & ((np.uint64(1) << rest) - np.uint64(1)))
-        return np.diff(before[words] + below).reshape(-1, 3)
-
-    def samples(self, bits: Bits) -> NDArray[np.int64]:
-        """The numbers of the samples whose bits are set, rising."""
-        every = np.unpackbits(bits.astype("<u8", copy=False).view(np.uint8), count=len(self.places), bitorder="little")
-        return np.flatnonzero(every[self.places])
-
-
-def packed(mask: NDArray[np.bool_]) -> Bits:
-    """A mask in the order of `Groups`, (size,), as bits: (⌈size / 64⌉,)."""
-    found = np.zeros(-(-len(mask) // _WORD) * _WORD // 8, dtype=np.uint8)
-    found[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
-    return found.view("<u8").astype(np.uint64, copy=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """A signal in the order of `Groups`: 41 MB at ten million samples, and a ballot 2.5.
-
-    Attributes:
-        scores: (size,) float32, NaN = not scored.
-        scored: where there is one.
-    """
-
-    scores: Floats
-    scored: Bits
-
-    @classmethod
-    def of(cls, scores: Floats, groups: Groups) -> Placed:
-        """Scores by sample number, (size,)."""
-        placed = groups.placed(scores)
-        return cls(placed, packed(~np.isnan(placed)))
-
-
-@dataclass(frozen=True, eq=False)
-class Ballot:
-    """What a member says of every sample; it abstains where it neither drops nor keeps.
-
-    Attributes:
-        drops, keeps: never both.
-    """
-
-    drops: Bits
-    keeps: Bits
-
-    @classmethod
-    def by_line(cls, placed: Placed, line: np.float32) -> Ballot:
-        """Keeps what scores at least `line`."""
-        keeps = packed(placed.scores >= line)
-        return cls(placed.scored & ~keeps, keeps)
-
-    @classmethod
-    def by_votes(cls, votes: Votes, groups: Groups) -> Ballot:
-        """Votes by sample number, (size,)."""
-        placed = groups.placed(votes)
-        return cls(packed(placed == DROP), packed(placed == KEEP))
-
-
 def cross(ballots: Sequence[Ballot], groups: Groups, inside: Bits) -> Crossing:
     """Count every combination.
 
@@ -318,7 +199,7 @@ def cross(ballots: Sequence[Ballot], groups: Groups, inside: Bits) -> Crossing:
 def draw(inside: NDArray[np.bool_], seed: int) -> NDArray[np.int32]:
     """Samples in a seeded order: all, or of a large set some hundred thousand, which have enough of most cells."""
     rng = np.random.default_rng(seed)
-    drawn = np.arange(len(inside)) if len(inside) <= PAIRS else np.unique(rng.integers(len(inside), size=PAIRS))
+    drawn = np.arange(len(inside)) if len(inside) <= DRAWN else np.unique(rng.integers(len(inside), size=DRAWN))
     return rng.permutation(drawn[inside[drawn]]).astype(np.int32)
 
 
@@ -340,81 +221,3 @@ def examples(
             mine = np.random.default_rng([seed, CELLS.index(cell)]).choice(mine, min(each, len(mine)), replace=False)
         found[cell] = [int(sample) for sample in mine]
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Both scores of the same samples.
-
-    Attributes:
-        a, b: (N,) float32.
-        shared: samples that have both; more than N if these are a draw of them.
-    """
-
-    a: Floats
-    b: Floats
-    shared: int
-
-
-def pairs(a: Floats, b: Floats, limit: int = PAIRS) -> Pairs:
-    """Both scores, (size,) each, of every sample that has both, or of a fixed draw of `limit` of them.
-
-    Raises:
-        MimicError: no sample has both.
-    """
-    both = np.flatnonzero(~(np.isnan(a) | np.isnan(b)))
-    if not len(both):
-        raise MimicError("no sample in common has both scores: choose two signals that overlap")
-    drawn = both
-    if len(both) > limit:
-        drawn = np.sort(np.random.default_rng(0).choice(both, limit, replace=False, shuffle=False))
-    return Pairs(a[drawn], b[drawn], len(both))
-
-
-def overlaps(of: Pairs, steps: int = 49) -> pd.DataFrame:
-    """Overlap of what two signals drop at every budget, on the samples of `pairs`.
-
-    Returns:
-        Columns kept (share that each keeps, rising), overlap (Jaccard) and chance (the same, unrelated).
-    """
-    n = len(of.a)
-    rising = [np.sort(side) for side in (of.a, of.b)]
-    rows = []
-    for kept in np.linspace(0.02, 0.98, steps):
-        low_a, low_b = (
-            side < line[round((1 - kept) * (n - 1))] for side, line in zip((of.a, of.b), rising, strict=True)
-        )
-        both, either = np.count_nonzero(low_a & low_b), np.count_nonzero(low_a | low_b)
-        p, q = low_a.mean(), low_b.mean()
-        chance = p * q / (p + q - p * q) if p + q else 1.0
-        rows.append((kept, both / either if either else 1.0, chance))
-    return pd.DataFrame(rows, columns=["kept", "overlap", "chance"])
-
-
-@dataclass(frozen=True, eq=False)
-class Density:
-    """How many samples lie in each cell of a grid over both scores; the outermost cells hold what lies beyond.
-
-    Attributes:
-        counts: (cells, cells) int64, first b (rows, upwards), then a (columns), of those that `pairs` holds.
-        a, b: (cells + 1,) edges.
-    """
-
-    counts: NDArray[np.int64]
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
-
-
-def density(of: Pairs, cells: int = DENSITY_CELLS) -> Density:
-    """Counts on a grid of at most 100 × 100 cells between the 0.1 % and 99.9 % quantiles of both scores."""
-    cells = min(cells, 100)
-    edges, places = [], []
-    for scores in (of.a, of.b):
-        low, high = (float(edge) for edge in np.quantile(scores, (0.001, 0.999)))
-        low, high = (low, high) if low < high else (low - 0.5, low + 0.5)
-        edge = np.linspace(low, high, cells + 1)
-        place = np.floor((scores.astype(np.float64) - low) / (edge[1] - edge[0]))
-        edges.append(edge)
-        places.append(np.clip(place, 0, cells - 1).astype(np.int64))
-    counts = np.bincount(places[1] * cells + places[0], minlength=cells * cells).reshape(cells, cells)
-    return Density(counts.astype(np.int64), *edges)

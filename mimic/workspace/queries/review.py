@@ -138,9 +138,9 @@ class Queue:
             self._ahead = after, _POOL.submit(self._found, after)
 
     def _look(self, place: Cursor | None) -> _Look:
-        if self._ahead is not None and self._ahead[0] == place:
+        if self._ahead is not None and self._ahead[0] == place and self._ahead[1].exception() is None:
             return self._ahead[1].result()
-        return self._found(place)
+        return self._found(place)  # what went wrong ahead may go well now, or is said
 
     def _found(self, place: Cursor | None) -> _Look:
         """The page that follows a place, and where the next one begins; None where there is nothing."""

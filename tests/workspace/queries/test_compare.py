@@ -1,6 +1,5 @@
 """Filters against each other, on arrays drawn at random and on those of a published run, against plain counting."""
 
-import math
 from itertools import product
 
 import numpy as np
@@ -10,20 +9,8 @@ from hypothesis import strategies as st
 
 from mimic.data import ABSTAIN, DROP, KEEP
 from mimic.errors import MimicError
-from mimic.workspace.queries.compare import (
-    CELLS,
-    MOST,
-    Agreement,
-    Ballot,
-    Groups,
-    Placed,
-    cross,
-    density,
-    draw,
-    examples,
-    overlaps,
-    pairs,
-)
+from mimic.workspace.queries.ballots import Ballot, Groups
+from mimic.workspace.queries.compare import CELLS, MOST, Agreement, cross, draw, examples
 from mimic.workspace.queries.dense import Truth
 
 CLASSES = ["cat", "dog"]
@@ -69,34 +56,6 @@ def test_every_combination_is_counted_as_by_hand(seed, members, size, classes):
     told = unknown.told(labels[some], truth.wrong[some], [vote[some] for vote in votes])
     assert (told.counts == expected).all()
     assert (unknown.counts[:, 1:] == 0).all()
-
-
-@settings(deadline=None, max_examples=100)
-@given(
-    st.lists(st.sampled_from([*np.linspace(-1, 1, 5), math.nan, -math.inf, math.inf]), min_size=1, max_size=200),
-    st.sampled_from([*np.linspace(-1, 1, 9), -math.inf, math.inf]),
-    st.integers(0, 1000),
-)
-def test_a_line_is_a_ballot(scores, line, seed):
-    scores, line = np.array(scores, np.float32), np.float32(line)
-    labels = np.random.default_rng(seed).integers(-1, 2, len(scores)).astype(np.int32)
-    groups = Groups.of(labels, 2, None)
-    ballot = Ballot.by_line(Placed.of(scores, groups), line)
-    assert groups.samples(ballot.keeps).tolist() == np.flatnonzero(scores >= line).tolist()
-    assert groups.samples(ballot.drops).tolist() == np.flatnonzero(scores < line).tolist()
-
-
-@pytest.mark.parametrize("classes", [0, 3, 30_000])  # none, few, and more groups than sixteen bits hold
-def test_groups_are_classes_and_what_is_known_of_them(classes):
-    rng = np.random.default_rng(0)
-    labels = rng.integers(-1, classes, 1000).astype(np.int32)
-    known = rng.random(1000) < 0.5
-    truth = Truth(known, known & (rng.random(1000) < 0.5))
-    mask = rng.random(1000) < 0.5
-    groups = Groups.of(labels, classes, truth)
-    expected = np.zeros((classes + 1, 3), dtype=np.int64)
-    np.add.at(expected, (labels[mask] + 1, known[mask].astype(int) + truth.wrong[mask]), 1)
-    assert (groups.counts(groups.bits(mask)) == expected).all()
 
 
 @settings(deadline=None, max_examples=50)
@@ -172,45 +131,6 @@ def test_examples_lie_in_their_cell_and_are_drawn_again_alike(size):
         assert len(set(samples)) == len(samples) == min(9, (cells == cell).sum())
     assert found == found_with(4)
     assert found["both keep"] != found_with(5)["both keep"]
-
-
-def test_pairs_are_both_scores_of_a_sample(known):
-    x, y = known.scores["mimic"], known.scores["fine"]
-    both = ~np.isnan(x) & ~np.isnan(y)
-    found = pairs(x, y)
-    assert found.shared == both.sum()
-    assert (found.a.tolist(), found.b.tolist()) == (x[both].tolist(), y[both].tolist())
-    few = pairs(x, y, 200)
-    assert (len(few.a), few.shared) == (200, both.sum())
-    assert set(zip(few.a.tolist(), few.b.tolist(), strict=True)) <= set(zip(x.tolist(), y.tolist(), strict=True))
-    with pytest.raises(MimicError, match="no sample in common"):
-        pairs(x, known.scores["never"])
-
-
-def test_density_counts_every_pair_in_its_cell(known):
-    of = pairs(known.scores["mimic"], known.scores["fine"])
-    found = density(of, 20)
-    i = np.clip(np.floor((of.a.astype(float) - found.a[0]) / (found.a[1] - found.a[0])), 0, 19).astype(int)
-    j = np.clip(np.floor((of.b.astype(float) - found.b[0]) / (found.b[1] - found.b[0])), 0, 19).astype(int)
-    expected = np.zeros((20, 20), dtype=int)
-    np.add.at(expected, (j, i), 1)
-    np.testing.assert_array_equal(found.counts, expected)
-    flat = pairs(known.scores["flat"], known.scores["fine"])
-    assert density(flat, 10).counts.sum() == flat.shared
-
-
-def test_overlap_at_every_budget():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=4000).astype(np.float32)
-    same = overlaps(pairs(a, 3 * a + 1))
-    assert (same["overlap"] == 1).all()
-    unrelated = overlaps(pairs(a, rng.normal(size=4000).astype(np.float32)))
-    np.testing.assert_allclose(unrelated["overlap"], unrelated["chance"], atol=0.05)
-    row = unrelated.iloc[24]
-    n = round((1 - row["kept"]) * 3999)
-    low = a < np.sort(a)[n]
-    assert low.sum() == n
-    assert unrelated["kept"].is_monotonic_increasing
 
 
 def test_too_many_or_nothing_in_common_is_said():
