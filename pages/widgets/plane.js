@@ -102,6 +102,7 @@ export default function ({ data, parentElement }) {
     root.drawn[name] = written;
   };
   for (const [name, colour] of Object.entries(data.colours)) root.style.setProperty(`--${name}`, colour);
+  root.setAttribute("role", "img"); // not in the markup, which has no name yet
   root.setAttribute("aria-label", data.alt);
   root.querySelector(".plot").style.height = `${data.height}px`;
   [root.querySelector(".title").textContent, root.querySelector(".side").textContent] = data.titles;

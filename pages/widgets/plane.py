@@ -32,7 +32,7 @@ DENSITY, OVERLAP = 400, 230  # heights of the planes, pixels
 _plane = component(
     "plane",
     """
-<div class="figure" role="img">
+<div class="figure">
   <div class="legend"></div>
   <div class="plot">
     <div class="y"></div>

@@ -38,6 +38,16 @@ FOCUSED = """async () => {
   const tile = e.className.includes?.('tile') ? '.tile' : '';
   return [e.getAttribute('role') ?? (e.type === 'range' ? 'slider' : e.tagName + tile), lit !== unlit];
 }"""
+# A component's script comes as an object of its own: here each is one that never gets as far as to draw.
+NEVER_DRAWN = """
+  window.held = [];
+  const made = URL.createObjectURL;
+  URL.createObjectURL = (what) => {
+    if (!what.type?.includes("javascript")) return made(what);
+    window.held.push(what);
+    return made(new Blob(["await new Promise(() => {});"], { type: what.type }));
+  };
+"""
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
@@ -74,6 +84,19 @@ def test_nothing_serious(visit, served, name, scheme):
             "() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth; }"
         )
         assert page.evaluate(inside) <= 0, width
+
+
+@pytest.mark.parametrize("name", ["overview", "explore", "threshold", "compare", "sample"])
+def test_nothing_serious_before_a_component_is_drawn(chromium, served, name):
+    context = chromium.new_context()
+    context.add_init_script(NEVER_DRAWN)
+    page = context.new_page()
+    page.goto(f"{served}/{name}?dataset={RUN}&run={RUN}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    settle(page)
+    assert page.evaluate("() => window.held.length") > 0
+    assert violations(page) == []
+    context.close()
 
 
 def test_the_keyboard_reaches_everything(visit, served):
