@@ -13,7 +13,7 @@ from mimic.workspace.decisions import Decisions
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.gallery import Where
-from mimic.workspace.queries.review import Known, Queue
+from mimic.workspace.queries.review import Queue
 from pages.widgets import frame, judge, state
 
 IN_HAND = 8
@@ -101,8 +101,8 @@ what = (which, wanted.where, wanted.near, wanted.seed, written, rule and express
 key = f"queue {published.published_at} {published.run} {wanted.signal} {what}"
 # the queue at hand alone is remembered: of ten million samples its list may take 40 MB a visitor
 if st.session_state.get("queue", ("",))[0] != key:
-    st.session_state["queue"] = key, wanted, Known(published, wanted.signal)
-_, queue, known = st.session_state["queue"]
+    st.session_state["queue"] = key, wanted
+_, queue = st.session_state["queue"]
 # what an event says it came from: a filter's name may be given again, so its rule stands beside it
 source = [queues[which], *([chosen.signal] if which in ORDERS else []), *limits]
 source += [expression(rule, chosen.run.id)] if rule else []
@@ -127,7 +127,7 @@ def work() -> None:
             st.success("This queue is done, or the rest is in other people's hands.", icon=":material/done_all:")
             st.button("Undo", icon=":material/undo:", shortcut="U", on_click=frame.on_change(partial(judge.undo, desk)))
             return
-        found = known.get(samples, queue.page)
+        found = queue.known.get(samples)
         (judge.one if view == "one" else judge.grid)(desk, found)
 
 

@@ -68,7 +68,7 @@ class Known:
 
     Attributes:
         published, signal: what is asked.
-        kept: by sample; at most `LARGEST_PAGE` × 10, then it begins anew.
+        kept: by sample; of more than `LARGEST_PAGE` × 10 those that were looked up first are forgotten.
     """
 
     published: Published
@@ -76,13 +76,18 @@ class Known:
     kept: dict[int, Candidate] = field(default_factory=dict)
 
     def get(self, samples: Sequence[int], ahead: Sequence[int] = ()) -> list[Candidate]:
-        """The candidates of some samples; where one is not known yet, those `ahead` are looked up along with it."""
-        if not all(sample in self.kept for sample in samples):
+        """The candidates of some samples; where one is not known yet, those `ahead` are looked up along with it.
+
+        At most `LARGEST_PAGE` of both together. Safe to use from several threads at once.
+        """
+        found = {sample: self.kept.get(sample) for sample in samples}
+        if None in found.values():
             wanted = list(dict.fromkeys([*samples, *ahead]))[:LARGEST_PAGE]
-            if len(self.kept) > 10 * LARGEST_PAGE:
-                self.kept.clear()
-            self.kept |= {one.sample: one for one in candidates(self.published, self.signal, wanted)}
-        return [self.kept[sample] for sample in samples]
+            found = {one.sample: one for one in candidates(self.published, self.signal, wanted)}
+            self.kept |= found
+            for sample in list(self.kept)[: -10 * LARGEST_PAGE]:
+                self.kept.pop(sample, None)
+        return [found[sample] for sample in samples]
 
 
 @dataclass
@@ -94,8 +99,9 @@ class Queue:
         listed: the samples in the order in which they come up, instead of the gallery's; None: that one.
         start: where the next look begins: everything before is decided, or was in others' hands when it was looked at.
         page: the samples of the page that begins there; a published run never changes, so it is asked for once. The
-            next page is looked for meanwhile: of ten million samples in random order that takes longer than anybody
-            should wait for a key.
+            next page is looked for meanwhile, and what there is to see of its samples: of ten million in random order
+            either takes longer than anybody should wait for a key.
+        known: what there is to see of the samples.
     """
 
     published: Published
@@ -107,8 +113,12 @@ class Queue:
     listed: NDArray[np.int32] | None = None
     start: Cursor | None = None
     page: list[int] = field(default_factory=list)
+    known: Known = field(init=False)
     _after: Cursor | None = None
     _ahead: tuple[Cursor, Future[_Look]] | None = None
+
+    def __post_init__(self) -> None:
+        self.known = Known(self.published, self.signal)
 
     def take(self, decisions: Decisions, who: str, count: int) -> list[int]:
         """The next `count` samples for this person, now in their hand; fewer at the end."""
@@ -143,7 +153,13 @@ class Queue:
         return self._found(place)  # what went wrong ahead may go well now, or is said
 
     def _found(self, place: Cursor | None) -> _Look:
-        """The page that follows a place, and where the next one begins; None where there is nothing."""
+        """The page that follows a place, with its samples known; None where there is nothing."""
+        found = self._page(place)
+        if found is not None:
+            self.known.get(found[1])
+        return found
+
+    def _page(self, place: Cursor | None) -> _Look:
         if self.listed is not None:
             first = 0 if place is None else int(place.key)
             found = self.listed[first : first + LARGEST_PAGE].tolist()

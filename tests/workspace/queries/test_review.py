@@ -30,8 +30,16 @@ def test_what_is_known_is_not_asked_again(known, monkeypatch):
     memory = Known(known.published, "mimic")
     assert memory.get([5, 3], range(3, 200)) == candidates(known.published, "mimic", [5, 3])
     assert len(memory.kept) == 96
+    memory.get(range(500, 500 + LARGEST_PAGE))
     monkeypatch.setattr("mimic.workspace.queries.review.candidates", None)
     assert [one.sample for one in memory.get([80, 4])] == [80, 4]
+
+
+def test_what_was_known_first_is_forgotten_first(known):
+    memory = Known(known.published, "mimic")
+    for start in range(0, 1100, 90):
+        assert [one.sample for one in memory.get(range(start, start + 90))] == [*range(start, start + 90)]
+    assert [*memory.kept] == [*range(1170 - 10 * LARGEST_PAGE, 1170)]
 
 
 def test_two_people_work_through_a_queue(known, decisions):
@@ -62,13 +70,22 @@ def test_no_page_is_asked_for_twice_on_the_way(known, decisions, monkeypatch):
         asked.append(str(kwargs["after"]))
         return gallery_page(*args, **kwargs)
 
+    def see(published, signal, samples):
+        looked_up.append(len(samples))
+        return candidates(published, signal, samples)
+
     monkeypatch.setattr("mimic.workspace.queries.review.gallery_page", page)
-    queue, order = Queue(known.published, "fine", "lowest", Where()), []
+    monkeypatch.setattr("mimic.workspace.queries.review.candidates", see)
+    queue, order, looked_up = Queue(known.published, "fine", "lowest", Where()), [], []
     for _ in range(2 * LARGEST_PAGE + 10):
-        sample = queue.take(decisions, "ann", 4)[0]  # the last ones of a page are in hand with those of the next
+        samples = queue.take(decisions, "ann", 4)  # the last ones of a page are in hand with those of the next
+        assert [one.sample for one in queue.known.get(samples)] == samples
+        sample = samples[0]
         decisions.record("ann", "keep", Subject(sample, f"Id/{sample}", None))
         order.append(sample)
+    queue._ahead[1].result()
     assert len(asked) == len(set(asked)) == 4  # three that were come to, and the one ahead
+    assert looked_up == 4 * [LARGEST_PAGE]
     scores = known.scores["fine"]
     assert order == np.lexsort((np.arange(scores.size), scores))[: len(order)].tolist()
 
