@@ -80,8 +80,8 @@ class Known:
 
         At most `LARGEST_PAGE` of both together. Safe to use from several threads at once.
         """
-        found = {sample: self.kept.get(sample) for sample in samples}
-        if None in found.values():
+        found = {sample: one for sample in samples if (one := self.kept.get(sample)) is not None}
+        if len(found) < len(set(samples)):
             wanted = list(dict.fromkeys([*samples, *ahead]))[:LARGEST_PAGE]
             found = {one.sample: one for one in candidates(self.published, self.signal, wanted)}
             self.kept |= found
