@@ -12,7 +12,7 @@ from mimic.filters.rule import Rule
 from mimic.filters.rules import AndRule, MinusRule, OrRule, read_rule
 from mimic.filters.signal_rules import Best, ShareRule
 from mimic.reports import text
-from mimic.workspace.decisions import overruling
+from mimic.workspace.decisions import overruling, standing
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing
@@ -289,6 +289,7 @@ def galleries(one: Compared, seed: int) -> None:
         )
     drawn = ruling.examples(rules[0], rules[1], table, TILES, seed)
     every = [sample for samples in drawn.values() for sample in samples]
+    decided = standing(chosen.workspace, chosen.dataset, every)
     cards = rows_of(chosen.published, every)
     cards = cards.assign(a=rules[0].score(table)[every], b=rules[1].score(table)[every]).set_index("sample", drop=False)
     ranked = {key: key.upper() for key, rule in zip("ab", rules, strict=False) if ruling.has_score(rule)} or {"a": ""}
@@ -307,6 +308,7 @@ def galleries(one: Compared, seed: int) -> None:
                     edge=[getattr(colours, decision) for decision in decisions],
                     tile=104,
                     empty="No sample.",
+                    decided=decided,
                 )
                 if found.counts[cell]:
                     st.page_link(

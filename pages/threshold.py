@@ -1,8 +1,9 @@
 """Threshold: one line on one signal, what it keeps, and what lies on both sides of it."""
 
-import math
+from collections.abc import Mapping
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from mimic.errors import MimicError
@@ -13,11 +14,10 @@ from mimic.filters.rules import read_rule
 from mimic.filters.signal_rules import ThresholdRule
 from mimic.reports import exports, text
 from mimic.workspace.audits import Audit, list_audits
-from mimic.workspace.decisions import Decisions
+from mimic.workspace.decisions import Decision, Decisions, standing
 from mimic.workspace.filters import NamedFilter, list_filters, save_filter
 from mimic.workspace.queries.dense import Dense
-from mimic.workspace.queries.gallery import Where, gallery_page
-from mimic.workspace.queries.threshold import Line, class_balance, line_at, line_keeping, truth_at
+from mimic.workspace.queries.threshold import Line, beside, class_balance, line_at, line_keeping, truth_at
 from pages.widgets import bars, frame, gallery, levels, line_fields, state
 
 TILES = 20
@@ -134,9 +134,11 @@ def the_line() -> None:
             labels, _ = table.labels()  # asked for each time: forty megabytes are not this page's to keep
             balance = class_balance(published, signal, line.score, labels)
             levels.balance(balance, colours, key=f"balance {chosen.run.id} {signal}")
-    for column, name in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), strict=True):
+    found = beside(published, signal, line.score, TILES)
+    decided = standing(chosen.workspace, chosen.dataset, [*found[0]["sample"], *found[1]["sample"]])
+    for column, name, rows in zip(st.columns(2, gap="large"), ("Dropped", "Kept"), found, strict=True):
         with column:
-            side(line, name)
+            side(line, name, rows, decided)
     state.leave("threshold", chosen.address | {"keep": str(line.kept)})  # as words, for 0 is a place like any other
     if st.session_state.pop("just saved", False):
         st.rerun()  # the list below has one more
@@ -195,23 +197,23 @@ def counted(line: Line) -> None:
         st.caption(f"{text.count(line.not_scored)} are not scored: exported as kept, and counted apart.")
 
 
-def side(line: Line, name: str) -> None:
+def side(line: Line, name: str, rows: pd.DataFrame, decided: Mapping[int, Decision]) -> None:
     """The samples nearest to the line that are dropped, or kept."""
     dropped = name == "Dropped"
-    order, bounds = ("highest", (-math.inf, line.score)) if dropped else ("lowest", (line.score, math.inf))
     where = f"just {'below' if dropped else 'above'} the line"
     st.markdown(f"**{name}**, {where}")
     gallery.show(
         chosen,
-        gallery_page(published, signal, order, Where(ranges=((signal, *bounds),)), size=TILES).rows,
+        rows,
         colours,
         key=f"side {name}",
         name=f"{name} samples {where}",
         edge=[colours.dropped if dropped else colours.kept],
         tile=92,
         empty=f"Nothing is {name.lower()}.",
+        decided=decided,
     )
-    ends = {"high" if dropped else "low": repr(line.score), "order": order}
+    ends = {"high" if dropped else "low": repr(line.score), "order": "highest" if dropped else "lowest"}
     st.page_link(
         "pages/explore.py",
         label=f"All that is {name.lower()}, in Explore",

@@ -28,7 +28,7 @@ from mimic.workspace.queries.ballots import Ballot, Bits, Groups, Placed
 from mimic.workspace.queries.compare import Cell, Crossing, cross, draw
 from mimic.workspace.queries.dense import Dense, Truth
 from mimic.workspace.queries.pairs import Density, Pairs, density, overlaps, pairs
-from mimic.workspace.queries.threshold import TruthAtLine
+from mimic.workspace.queries.threshold import TruthAtLine, lowest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,11 +89,8 @@ def both_sides(rule: Rule, table: Dense, count: int) -> tuple[tuple[str, list[in
         found = []
         for side, vote, sign in (("dropped", DROP, -1), ("kept", KEEP, 1)):
             numbers = np.flatnonzero((votes == vote) & inside)
-            keys = sign * score[numbers]
-            if len(numbers) > count:  # the few that come first, without sorting all the others
-                nearest = np.argpartition(keys, count)[:count]
-                numbers, keys = numbers[nearest], keys[nearest]
-            found.append((side, [int(number) for number in numbers[np.lexsort((numbers, keys))]]))
+            nearest = numbers[lowest(numbers, sign * score[numbers], count)]
+            found.append((side, [int(number) for number in nearest]))
         return tuple(found)
 
     return table.remembered(rule.runs, ("both sides", rule, count), make)

@@ -30,6 +30,7 @@ def show(
     edge: Sequence[str] = (),
     tile: int = 116,
     empty: str = "No sample matches.",
+    decided: Mapping[int, Decision] | None = None,
 ) -> None:
     """Draw the tiles; a click leads to the sample's own page.
 
@@ -40,9 +41,11 @@ def show(
         edge: colours along each tile's top, side by side.
         tile: least width of a tile in pixels.
         empty: what to say where there are no rows.
+        decided: what people decided of these samples and maybe others (`decisions.standing`); None: it is asked for.
     """
     scores = scores or {"score": ""}
-    decided = standing(chosen.workspace, chosen.dataset, [int(sample) for sample in rows["sample"]])
+    if decided is None:
+        decided = standing(chosen.workspace, chosen.dataset, [int(sample) for sample in rows["sample"]])
     pictures = thumbnails(chosen.dataset.root, list(rows["path"]), chosen.workspace.cache_folder)
     tiles = [
         _tile(chosen, row, scores, edge, decided.get(int(row["sample"])), picture)

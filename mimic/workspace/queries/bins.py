@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mimic.errors import MimicError
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
+from mimic.workspace.queries.once import Kept
+
+_BYTES = 64_000_000  # of samples of bins that are kept at hand, for all visitors together
 
 
 class Bin(NamedTuple):
@@ -18,6 +26,37 @@ class Bin(NamedTuple):
     high: float
     below: int
     n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """The samples of a bin and their scores, (n,) each, in no order. Do not write into them."""
+
+    samples: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def _fits(found: Collection[Inside]) -> bool:
+    return sum(one.samples.nbytes + one.scores.nbytes for one in found) <= _BYTES
+
+
+_INSIDE = Kept(_fits)
+
+
+def inside(published: Published, signal: str, bin_: Bin) -> Inside:
+    """What lies in a bin. A line that is moved asks for the same bin several times: how far it reaches into it, of
+    which classes, and what lies beside it."""
+
+    def look() -> Inside:
+        s = published.column(signal)
+        with tables(published) as t:
+            found = t.arrow(
+                f"SELECT sample, {s} AS score FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT",
+                [bin_.low, bin_.high],
+            )
+        return Inside(found["sample"].to_numpy(), found["score"].to_numpy())
+
+    return _INSIDE.get((published, signal, bin_.number), look)
 
 
 @lru_cache(maxsize=128)

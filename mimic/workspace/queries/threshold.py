@@ -5,14 +5,16 @@ Stages: the cumulative bins find the one bin that a rank or line falls into → 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mimic.workspace.queries.bins import bins_of, scored_samples
+from mimic.workspace.queries.audit import rows_of
+from mimic.workspace.queries.bins import Bin, Inside, bins_of, inside, scored_samples
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
 from mimic.workspace.queries.once import once
 from mimic.workspace.queries.rows import judged
@@ -86,18 +88,67 @@ def score_at_rank(published: Published, signal: str, rank: int) -> float:
 
 def _at_rank(published: Published, signal: str, rank: int) -> tuple[float, int]:
     """The rank-th highest score, and how many samples score at least that; one look at the bin that it lies in."""
-    s = published.column(signal)
     lower = scored_samples(published, signal) - rank  # how many samples rank below it
     bin_ = next(one for one in bins_of(published, signal) if one.below <= lower < one.below + one.n)
-    with tables(published) as t:
-        found = t.arrow(
-            f"SELECT {s} AS score FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT",
-            [bin_.low, bin_.high],
-        )
-    scores = found["score"].to_numpy()
+    scores = inside(published, signal, bin_).scores
     score = np.partition(scores, lower - bin_.below)[lower - bin_.below]
     below = bin_.below + int(np.count_nonzero(scores < score))
     return float(score), scored_samples(published, signal) - below
+
+
+def beside(published: Published, signal: str, score: float, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The dropped samples nearest to a line, from it down, and the kept ones, from it up: `count` of each, or all.
+
+    Returns:
+        Two tables with the columns of `given.card` and score; of one score, the lower sample number comes first.
+    """
+    line, bins = np.float32(float32_at_least(score)), bins_of(published, signal)
+    dropped = _nearest(published, signal, [one for one in reversed(bins) if one.low < line], count, line, down=True)
+    kept = _nearest(published, signal, [one for one in bins if one.high > line], count, line, down=False)
+    cards = rows_of(published, [*dropped.samples.tolist(), *kept.samples.tolist()])
+    ends = len(dropped.samples)
+    return (
+        cards[:ends].assign(score=dropped.scores),
+        cards[ends:].reset_index(drop=True).assign(score=kept.scores),
+    )
+
+
+def _nearest(
+    published: Published,
+    signal: str,
+    bins: Iterable[Bin],
+    count: int,
+    line: np.float32,
+    *,
+    down: bool,
+) -> Inside:
+    """The `count` samples of some bins that lie nearest to a line: below it, from it down, or from it up."""
+    samples, scores = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    for bin_ in bins:
+        found = inside(published, signal, bin_)
+        here = found.scores < line if down else found.scores >= line
+        samples, scores = np.append(samples, found.samples[here]), np.append(scores, found.scores[here])
+        if len(samples) >= count:
+            break
+    nearest = lowest(samples, -scores if down else scores, count)
+    return Inside(samples[nearest], scores[nearest])
+
+
+def lowest(samples: NDArray[Any], keys: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Places of the `count` lowest keys, upwards; of one key, the lower sample number comes first, NaN comes last.
+
+    Sorts no more than it has to: of ten million keys, few.
+    """
+    keys = np.where(np.isnan(keys), np.inf, keys)
+    places = np.arange(len(keys))
+    if 0 < count < len(keys):
+        last = np.partition(keys, count - 1)[count - 1]
+        lower, ties = np.flatnonzero(keys < last), np.flatnonzero(keys == last)
+        wanted = count - len(lower)
+        if wanted < len(ties):
+            ties = ties[np.argpartition(samples[ties], wanted)[:wanted]]
+        places = np.concatenate([lower, ties])
+    return places[np.lexsort((samples[places], keys[places]))][:count]
 
 
 def class_balance(published: Published, signal: str, score: float, labels: NDArray[np.int32]) -> pd.DataFrame:
@@ -110,18 +161,17 @@ def class_balance(published: Published, signal: str, score: float, labels: NDArr
         Columns label (the class's name; None where a sample has none), kept, dropped, share (kept among the class's
         scored samples), the least kept first. One row a class with a scored sample.
     """
-    s, line = published.column(signal), float32_at_least(score)
+    line = np.float32(float32_at_least(score))
     # Whole bins on either side come from the bins table; only the bin that the line cuts is looked through.
     below = [one for one in bins_of(published, signal) if one.low <= score]
-    cut, upper = (below[-1].number, below[-1].high) if below else (-1, -math.inf)
     binned = _binned_by_class(published, signal)
-    upwards = int(np.searchsorted(binned.bins, cut, side="right"))
+    upwards = int(np.searchsorted(binned.bins, below[-1].number if below else -1, side="right"))
     # in float64, which holds such counts exactly
     kept_codes, kept_counts = binned.codes[upwards:], binned.counts[upwards:]
     kept = np.bincount(kept_codes, weights=kept_counts, minlength=len(binned.total)).astype(np.int64)
-    with tables(published) as t:
-        found = t.arrow(f"SELECT sample FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT", [line, upper])
-    kept += np.bincount(labels[found["sample"].to_numpy()] + 1, minlength=len(binned.total))
+    if below:
+        cut = inside(published, signal, below[-1])
+        kept += np.bincount(labels[cut.samples[cut.scores >= line]] + 1, minlength=len(binned.total))
     codes = np.flatnonzero(binned.total)
     kept, total = kept[codes], binned.total[codes]
     codes = codes - 1

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from mimic.errors import MimicError
 from mimic.filters.binarise import threshold_keeping
-from mimic.workspace.queries.threshold import class_balance, line_at, line_keeping, score_at_rank, truth_at
+from mimic.workspace.queries.threshold import (
+    beside,
+    class_balance,
+    line_at,
+    line_keeping,
+    lowest,
+    score_at_rank,
+    truth_at,
+)
 
 LINES = st.one_of(st.floats(-6, 6), st.floats(-3, 3).map(lambda x: round(x, 1)), st.just(float("-inf")))
 
@@ -59,6 +67,33 @@ def test_class_balance_counts_each_class(known, signal, score):
     found = {row.label: (row.kept, row.dropped) for row in balance.itertuples()}
     assert found == expected
     assert balance["share"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("signal", ["mimic", "fine", "flat"])
+@settings(max_examples=40, deadline=None)
+@given(score=LINES, count=st.sampled_from([1, 20, 500, 2000]))
+def test_beside_a_line_lies_what_numpy_sorts_there(known, signal, score, count):
+    scores = known.scores[signal]
+    numbers = np.flatnonzero(~np.isnan(scores))
+    low = scores[numbers].astype(np.float64) < score
+    for found, side, sign in zip(beside(known.published, signal, score, count), (low, ~low), (-1, 1), strict=True):
+        mine = numbers[side]
+        expected = mine[np.lexsort((mine, sign * scores[mine]))][:count]
+        assert found["sample"].tolist() == expected.tolist()
+        assert found["score"].tolist() == scores[expected].tolist()
+        assert found["id"].tolist() == [f"Id/{sample}" for sample in expected]
+
+
+@given(
+    keys=st.lists(st.one_of(st.integers(0, 4).map(float), st.just(float("nan"))), max_size=30),
+    count=st.integers(0, 35),
+    random=st.randoms(use_true_random=False),
+)
+def test_the_lowest_are_those_that_sorting_gives(keys, count, random):
+    samples = np.array(random.sample(range(100), len(keys)), dtype=np.int32)
+    by = [(np.inf if np.isnan(key) else key, number) for key, number in zip(keys, samples, strict=True)]
+    places = sorted(range(len(keys)), key=by.__getitem__)
+    assert lowest(samples, np.array(keys, dtype=float), count).tolist() == places[:count]
 
 
 @settings(max_examples=25, deadline=None)
