@@ -8,12 +8,12 @@ from mimic.data import NOUN
 from mimic.evaluation import verdicts as judged
 from mimic.evaluation.audit import Interval
 from mimic.filters.rules import read_rule
-from mimic.reports import figures, text
+from mimic.reports import evaluate_figures, text
 from mimic.workspace.audits import list_audits
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.review import Known
-from pages.widgets import frame, judge, state
+from pages.widgets import curves, frame, judge, state
 
 IN_HAND = 8
 
@@ -103,9 +103,10 @@ if st.toggle("Show what the verdicts say", key="results"):
         with columns[2]:
             result("Bad in all", at_line.bad_share, "The bad ones among all scored samples", "")
         if audit.signal is not None:
-            st.plotly_chart(
-                figures.audit_curve(judged.curve(published, audit, said), colours, audit.signal, audit.line),
-                config=figures.CONFIG,
+            lines = judged.curve(published, audit, said)
+            curves.show(
+                evaluate_figures.audit(lines, colours, audit.signal, audit.line),
+                colours,
                 key=f"curve {audit.name}",
                 alt="Precision and recall of other lines, with their intervals",
             )

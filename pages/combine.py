@@ -17,7 +17,7 @@ from mimic.workspace.decisions import overruling
 from mimic.workspace.filters import list_filters, save_filter
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.dense import Dense, Truth
-from pages.widgets import frame, gallery, state
+from pages.widgets import copied, frame, gallery, state
 from pages.widgets import steps as builder
 
 TILES = 15
@@ -199,11 +199,7 @@ with st.expander("As JSON, as a command, and those who have a say"):
     one, other = st.columns(2, gap="large")
     one.text_area("JSON", key=f"json {turn}", on_change=frame.on_change(write_json), height=260)
     with other:
-        st.code(
-            f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{chosen.workspace.option}",
-            language=None,
-            wrap_lines=True,
-        )
+        copied.show(f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{chosen.workspace.option}")
         if st.toggle("Who says what", key="voters"):
             good, known = (None, None) if truth is None else (~truth.wrong, truth.known)
             st.dataframe(diagnostics(rule, table, good, known), hide_index=True, alt="Coverage, conflict, accuracy")

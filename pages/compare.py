@@ -11,14 +11,14 @@ from mimic.filters.expression import expression
 from mimic.filters.rule import Rule
 from mimic.filters.rules import AndRule, MinusRule, OrRule, read_rule
 from mimic.filters.signal_rules import Best, ShareRule
-from mimic.reports import text
+from mimic.reports import evaluate_figures, text
 from mimic.workspace.decisions import overruling, standing
 from mimic.workspace.filters import list_filters
 from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing
 from mimic.workspace.queries.decided import decided_pairs
 from mimic.workspace.queries.dense import Dense
-from pages.widgets import frame, gallery, plane, state, upset
+from pages.widgets import curves, frame, gallery, plane, state, upset
 from pages.widgets.runs import short_names
 
 TILES, CLASSES = 12, 200
@@ -232,7 +232,9 @@ def budgets(one: Compared, alike: ruling.Likeness) -> None:
     a, b = one.names[:2]
     st.markdown("**At every budget** :small[A and B]")
     same = one.keep / alike.pairs.shared if a in columns and b in columns else None
-    plane.overlap(alike.overlaps, colours, same, key=f"overlap {a} {b}")
+    drawing = evaluate_figures.overlap(alike.overlaps, colours, same)
+    alt = "Overlap of what A and B drop at every budget, beside chance"
+    curves.show(drawing, colours, key=f"overlap {a} {b}", alt=alt)
     if alike.pairs.a.size < alike.pairs.shared:
         st.caption(f"On {text.count(alike.pairs.a.size)} samples drawn from {text.count(alike.pairs.shared)}.")
 

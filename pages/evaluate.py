@@ -12,22 +12,21 @@ from mimic.evaluation.evidence import sources
 from mimic.evaluation.retraining import best
 from mimic.evaluation.truth import COLUMN, REVIEWS
 from mimic.reports import evaluate_figures, text
+from mimic.reports.drawing import Drawing
 from mimic.workspace.filters import list_filters
 from mimic.workspace.retrains import NEEDED, retrains, untouched
-from pages.widgets import evaluated, frame, state
+from pages.widgets import copied, curves, evaluated, frame, state
 
 chosen = frame.choose("evaluate", "Evaluate")
 workspace, dataset, published, colours = chosen.workspace, chosen.dataset, chosen.published, frame.colours()
 where = workspace.option
 JUDGES = {COLUMN: "the truth column", REVIEWS: "reviews"}
-form = st.session_state.get("form") or "png"  # chosen at the page's foot
+form: curves.Form = st.session_state.get("form") or "png"  # chosen at the page's foot
 
 
-def draw(figure: object, name: str, alt: str) -> None:
+def draw(figure: Drawing, name: str, alt: str) -> None:
     """A figure that can be saved."""
-    st.plotly_chart(
-        figure, config=evaluate_figures.config(form, f"{name}-{chosen.run.id}"), key=f"{name} {form}", alt=alt
-    )
+    curves.show(figure, colours, key=f"figure {name}", alt=alt, file=f"{name}-{chosen.run.id}", form=form)
 
 
 def download(table: pd.DataFrame, name: str) -> None:
@@ -161,7 +160,7 @@ if evaluated.can_retrain(chosen) and not evaluated.retraining_going(chosen):
     if st.button("Retrain", icon=":material/play_arrow:", help="Every signal at five budgets, with five seeds"):
         evaluated.begin_retraining(chosen)
     st.caption("The same in a terminal, where more can be asked for:")
-    st.code(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", language=None)
+    copied.show(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}")
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
 st.subheader("How good is the data?", anchor=False)
@@ -207,10 +206,10 @@ with chart.container(border=True):
 # --- take it along --------------------------------------------------------------------------------------------------
 st.subheader("Take it along", anchor=False)
 st.segmented_control(
-    "The camera above a figure saves it as", ["png", "svg"], default="png", key="form", width="content"
+    "The button above a figure saves it as", ["png", "svg"], default="png", key="form", width="content"
 )
 st.caption("All of this as one file that needs no server:")
-st.code(f"mimic report {chosen.run.id} --out report.html{where}", language=None)
+copied.show(f"mimic report {chosen.run.id} --out report.html{where}")
 state.leave(
     "evaluate",
     chosen.address

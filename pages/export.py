@@ -9,7 +9,7 @@ from mimic.reports import exports, text
 from mimic.workspace.decisions import overruling
 from mimic.workspace.layout import check_name
 from mimic.workspace.queries.dense import Dense
-from pages.widgets import frame, state
+from pages.widgets import copied, frame, state
 
 IMAGES = {"symlink": "Links", "hardlink": "Hard links", "copy": "Copies"}
 
@@ -88,7 +88,7 @@ if go:
         path = chosen.workspace.path / "exports" / (check_name("export", called) + exports.FORMATS[form].suffix)
         written = exports.write_export(selection, path, form, options, overwrite=overwrite)
         st.success(f"Written: {text.count(written.counts['kept'])} kept.", icon=":material/check:")
-        st.code(f"{written.path}\nsha256 {written.sha256}", language=None)
+        copied.show(f"{written.path}\nsha256 {written.sha256}")
         for note in written.notes:
             st.caption(text.markdown(note))
         if written.failures:
@@ -111,7 +111,5 @@ more = "" if overrule else " --no-decisions"
 more += f" --images {images}" if images != "symlink" else ""
 more += f" --shard-size {shard_size}" if form == "webdataset" else ""
 more += f" --column {shlex.quote(column)}" if column else ""
-st.code(
-    f"mimic export {name} --format {form} --out PATH{more}{chosen.workspace.option}", language=None, wrap_lines=True
-)
+copied.show(f"mimic export {name} --format {form} --out PATH{more}{chosen.workspace.option}")
 state.leave("export", chosen.address | {"filter": name, "format": form})

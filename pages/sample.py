@@ -4,14 +4,13 @@ import pandas as pd
 import streamlit as st
 
 from mimic.reports import text, training_figures
-from mimic.reports.figures import CONFIG
 from mimic.workspace.database import exists
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries.nearest import nearest
 from mimic.workspace.queries.sample import SampleFacts, neighbours, sample_facts
 from mimic.workspace.queries.training import visit_history
 from mimic.workspace.thumbs import thumbnail
-from pages.widgets import frame, gallery, levels, state
+from pages.widgets import curves, frame, gallery, levels, state
 
 chosen = frame.choose("sample", "Sample")
 published, signal, colours = chosen.published, chosen.signal, frame.colours()
@@ -106,9 +105,9 @@ with known:
     visits = visit_history(published, number)
     if not visits.empty:
         st.markdown("**Weight over its visits** :small[in training]")
-        st.plotly_chart(
+        curves.show(
             training_figures.history(visits, colours),
-            config=CONFIG,
+            colours,
             key=f"visits {chosen.run.id} {number}",
             alt="The sample's weight at each visit of the training",
         )

@@ -5,13 +5,14 @@ import shlex
 import pandas as pd
 import streamlit as st
 
-from mimic.reports import figures, text, training_figures
+from mimic.reports import text, training_figures
+from mimic.reports.drawing import Drawing
 from mimic.workspace.curves import read_curves, standing
 from mimic.workspace.layout import Run
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.progress import progress
 from mimic.workspace.queries.training import score_strips
-from pages.widgets import frame, state
+from pages.widgets import copied, curves, frame, plane, state
 from pages.widgets.runs import short_names
 
 chosen = frame.look("train", "Train", by_filter=True)
@@ -44,11 +45,11 @@ def course(run: Run) -> None:
         draw(column, run, title, training_figures.course(points, colours, measure, axis, steps, exhausted))
 
 
-def draw(place: st.delta_generator.DeltaGenerator, run: Run, title: str, figure: object) -> None:
+def draw(place: st.delta_generator.DeltaGenerator, run: Run, title: str, figure: Drawing) -> None:
     """A figure with its title in a place of its own."""
     with place.container(border=True, height="stretch"):
         st.markdown(f"**{title}**")
-        st.plotly_chart(figure, config=figures.CONFIG, key=f"{title} {run.id}", alt=f"{title} by epoch")
+        curves.show(figure, colours, key=f"{title} {run.id}", alt=f"{title} by epoch")
 
 
 def summary(run: Run) -> None:
@@ -128,7 +129,7 @@ if not runs:
         f"No model has been trained {on} yet. Grad-Mimic re-weighs every batch by the Mimic Score:",
         icon=":material/info:",
     )
-    st.code(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}", language=None, wrap_lines=True)
+    copied.show(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}")
     for other in sorted({run.dataset for run in every}):
         st.page_link(
             "pages/train.py",
@@ -162,12 +163,7 @@ else:
         if strips.empty:
             st.caption("No visit has a score.")
         else:
-            st.plotly_chart(
-                training_figures.strips(strips, colours, "Mimic Score of a visit"),
-                config=figures.CONFIG,
-                key=f"strips {run.id}",
-                alt="How the visits' Mimic Scores are spread in each epoch",
-            )
+            plane.epochs(strips, colours, "Mimic Score of a visit", key=f"strips {run.id}")
     with right.container(border=True, height="stretch"):
         st.markdown("**What came of it**")
         st.dataframe(
@@ -186,7 +182,7 @@ else:
         )
         st.caption("The final models lie in the run's folder, to be start or reference of another run:")
         for file in run.facts["models"].values():
-            st.code(str(run.folder / file), language=None, wrap_lines=True)
+            copied.show(str(run.folder / file))
         st.page_link(
             "pages/explore.py",
             label="Look at its samples",

@@ -119,7 +119,7 @@ def _detection(workspace: Workspace, dataset: Dataset, published: Published) -> 
         names = list(table["signal"])[: evaluate_figures.MOST_CURVES]
         for kind in ("roc", "pr"):
             lines = {name: getattr(found[name], kind) for name in names}
-            yield _figure(evaluate_figures.curves(lines, LIGHT, kind))
+            yield _figure(figures.drawn(evaluate_figures.curves(lines, LIGHT, kind), LIGHT))
         shown: dict[str, object] = {"signal": table["signal"]}
         for name in bands.FIGURES:
             ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
@@ -140,7 +140,8 @@ def _retraining(workspace: Workspace, dataset: Dataset) -> Iterator[str]:
     top = best(table)
     gains = table[table["arm"] == "kept"].groupby("filter")["gain"].max().sort_values(ascending=False)
     yield "<h2>Does a model get better by it?</h2>"
-    yield _figure(evaluate_figures.retraining(table, LIGHT, list(gains.index[:4]), finished.outcome))
+    drawing = evaluate_figures.retraining(table, LIGHT, list(gains.index[:4]), finished.outcome)
+    yield _figure(figures.drawn(drawing, LIGHT))
     if top is not None:
         yield f"<p>{_text(top.sentence, 1000)}</p>"
     facts = finished.facts
@@ -161,7 +162,7 @@ def _quality(workspace: Workspace, dataset: Dataset, published: Published) -> It
     yield (f"<p>{share.share:.1%} of the labels are right ({share.low:.1%} to {share.high:.1%}, estimated).{truth}</p>")
     parts = found.by_class()
     if not parts.empty:
-        yield _figure(evaluate_figures.shares(parts, LIGHT))
+        yield _figure(figures.drawn(evaluate_figures.shares(parts, LIGHT), LIGHT))
     yield _note(share.note)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 
@@ -78,8 +77,3 @@ def markdown(text: str, longest: int = 200) -> str:
     """Somebody's text inside Markdown, without its effects: no link, image, formula, icon or HTML comes of it."""
     # A joiner after a colon before a word: short codes such as :smile: are looked for after escapes are gone.
     return _SHORT_CODE.sub("\\:\u2060", _PUNCTUATION.sub(r"\\\1", plain(text, longest)))
-
-
-def figure_label(text: str, longest: int = 40) -> str:
-    """Somebody's text inside a Plotly figure, which reads some HTML."""
-    return html.escape(plain(text, longest), quote=False)

@@ -20,7 +20,8 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.histogram import RIGHT, UNKNOWN, WRONG, Split, histogram
 from mimic.workspace.queries.threshold import Line
 from pages.widgets.axis import ticks, words
-from pages.widgets.component import component, on_move, turn
+from pages.widgets.component import component
+from pages.widgets.moves import on_move, turn
 
 STRIPS = 24
 LEVELS = 16

@@ -28,7 +28,7 @@ from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.decided import decided_scores
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.threshold import line_keeping
-from pages.widgets import signin, state
+from pages.widgets import copied, signin, state
 from pages.widgets.runs import short_names
 
 UNFORESEEN = "Something went wrong that mimic did not foresee."
@@ -155,13 +155,11 @@ def commands(workspace: Workspace) -> None:
     """Commands that import and score, to copy; they name this workspace."""
     place = workspace.option
     st.markdown("**Try it on the sample data** (from a clone of the repository)")
-    st.code(f"mimic demo{place}", language=None)
+    copied.show(f"mimic demo{place}")
     st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")
-    st.code(
+    copied.show(
         f"mimic import PATH --dataset NAME{place}\n"
-        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
-        language=None,
-        wrap_lines=True,
+        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}"
     )
 
 
@@ -210,7 +208,7 @@ def rule_words(name: str, rule: Rule) -> None:
         f"**{text.markdown(name)}** :small[keeps: {text.markdown(rule.words, 300)}, on {text.markdown(runs, 200)}]"
     )
     if not rule.is_line:
-        st.code(expression(rule), language=None, wrap_lines=True)
+        copied.show(expression(rule))
 
 
 @contextmanager

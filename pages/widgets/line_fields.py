@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 from mimic.reports import text
 from mimic.workspace.queries.threshold import Line
-from pages.widgets.component import component, on_move, turn
+from pages.widgets.component import component
+from pages.widgets.moves import on_move, turn
 
 Unit = Literal["count", "share", "score"]
 

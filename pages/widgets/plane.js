@@ -1,38 +1,27 @@
-// A plane between two axes: cells shaded by how many samples lie there, or curves; lines across it, people's marks, and
-// words in its corners. Places are shares of the plane, 0 … 1. What has not changed since the last time stays as it is.
+// A plane between two axes: cells shaded by how many lie there; lines across it, marks, and words in its corners. Places are shares of the plane, 0 … 1. What has not changed since the last time stays as it is.
 
-// The colour of a count, halfway between the ramp's steps where its logarithm lies so.
-function shader(ramp, most) {
+// The colour of a count, halfway between the ramp's steps where it, or its logarithm, lies so.
+function shader(ramp, most, logarithmic) {
   const steps = ramp.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
   return (count) => {
-    const at = (most > 1 ? Math.log(count) / Math.log(most) : 1) * (steps.length - 1);
+    const share = !logarithmic ? count / most : most > 1 ? Math.log(count) / Math.log(most) : 1;
+    const at = share * (steps.length - 1);
     const below = Math.min(Math.floor(at), steps.length - 2);
     return steps[below].map((part, place) => part + (at - below) * (steps[below + 1][place] - part));
   };
 }
 
-function cells(root, { counts, middles, ramp }) {
+function cells(root, { counts, middles, ramp, logarithmic }) {
   const canvas = root.querySelector("canvas");
   const across = middles[0].length;
   [canvas.width, canvas.height] = [across, middles[1].length];
-  const [drawing, shade] = [canvas.getContext("2d"), shader(ramp, counts.reduce((most, n) => Math.max(most, n), 1))];
+  const [drawing, shade] = [canvas.getContext("2d"), shader(ramp, counts.reduce((most, n) => Math.max(most, n), 1), logarithmic)];
   const picture = drawing.createImageData(canvas.width, canvas.height);
   counts.forEach((count, cell) => {
     const row = canvas.height - 1 - Math.floor(cell / across); // upwards
     if (count) picture.data.set([...shade(count), 255], 4 * (row * across + (cell % across)));
   });
   drawing.putImageData(picture, 0, 0);
-}
-
-function curves(root, drawn) {
-  const paths = drawn.map(({ points, kind }) => {
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("class", kind);
-    path.setAttribute("d", points.map(([x, y], place) => `${place ? "L" : "M"}${x} ${1 - y}`).join(""));
-    return path;
-  });
-  root.querySelector(".plot svg").replaceChildren(...paths);
-  root.querySelector(".legend").replaceChildren(...drawn.map(({ name, kind }) => element("span", kind, name)).reverse());
 }
 
 function axes(root, ticks) {
@@ -61,16 +50,15 @@ function corners(root, words) {
   root.querySelector(".corners").replaceChildren(...Object.entries(words).map(([where, name]) => element("span", where, name)));
 }
 
-// What lies where one points: the nearest mark within reach, else the cell; the nearest point of the curves.
-function said({ counts, middles, marks = [], words = [], curves = [] }, x, y, box) {
-  const away = (at, up = y) => Math.hypot((at - x) * box.width, (up - y) * box.height);
+// What lies where one points: the nearest mark within reach, else the cell.
+function said({ counts, middles, marks, unit }, x, y, box) {
+  const away = (at, up) => Math.hypot((at - x) * box.width, (up - y) * box.height);
   const nearest = (all, far) => all.reduce((best, one, place) => (far(one) < far(all[best]) ? place : best), 0);
-  if (curves.length) return words[nearest(curves[0].points, ([at]) => away(at))];
   const mark = marks[nearest(marks, ([, at, up]) => away(at, up))];
   if (mark && away(mark[1], mark[2]) < 8) return mark[3];
   const [column, row] = [x, y].map((at, axis) => Math.min(Math.floor(at * middles[axis].length), middles[axis].length - 1));
   const count = counts[row * middles[0].length + column];
-  return count ? `${whole.format(count)} sample${count === 1 ? "" : "s"} near (${middles[0][column]}, ${middles[1][row]})` : "";
+  return count ? `${whole.format(count)} ${unit}${count === 1 ? "" : "s"} near (${middles[0][column]}, ${middles[1][row]})` : "";
 }
 
 function listen(root) {
@@ -107,8 +95,7 @@ export default function ({ data, parentElement }) {
   root.querySelector(".plot").style.height = `${data.height}px`;
   [root.querySelector(".title").textContent, root.querySelector(".side").textContent] = data.titles;
   anew("axes", axes, data.ticks);
-  anew("cells", cells, data.counts && { counts: data.counts, middles: data.middles, ramp: data.ramp });
-  anew("curves", curves, data.curves);
+  anew("cells", cells, { counts: data.counts, middles: data.middles, ramp: data.ramp, logarithmic: data.logarithmic });
   anew("marks", marks, data.marks);
   anew("corners", corners, data.corners);
   lines(root, data.lines);

@@ -1,4 +1,4 @@
-"""Two axes and what lies between them: where samples lie on two scores, and how far two signals agree at every budget.
+"""How many lie where between two axes: samples on two scores, a training's visits on score and epoch.
 
 Drawn in the browser from places that are shares of the plane, 0 … 1, and words that are ready to be shown: another
 budget moves a line, and what has not changed is not drawn again.
@@ -27,18 +27,16 @@ CORNERS = {
     "right bottom": "only B drops",
 }
 DECIDED = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}
-DENSITY, OVERLAP = 400, 230  # heights of the planes, pixels
+DENSITY = 400  # height of the plane, pixels
 
 _plane = component(
     "plane",
     """
 <div class="figure">
-  <div class="legend"></div>
   <div class="plot">
     <div class="y"></div>
     <div class="x"></div>
     <canvas></canvas>
-    <svg viewBox="0 0 1 1" preserveAspectRatio="none"></svg>
     <div class="corners"></div>
     <div class="marks"></div>
     <div class="line across"></div>
@@ -79,6 +77,8 @@ def density(
         (f"A: {name_a}", f"B: {name_b}"),
         DENSITY,
         **_cells(found),
+        unit="sample",
+        logarithmic=True,
         ramp=colours.ramp[1:],
         lines=(x, y),
         corners=CORNERS if None not in lines else {},
@@ -86,29 +86,49 @@ def density(
     )
 
 
-def overlap(table: pd.DataFrame, colours: Palette, kept: float | None, *, key: str) -> None:
-    """Overlap of what two signals drop at every budget, beside what chance gives.
+def epochs(found: pd.DataFrame, colours: Palette, title: str, *, key: str) -> None:
+    """How visits' scores are spread: a row an epoch, the first on top, dark where many lie, with its mean marked.
 
     Args:
-        table: as `queries.pairs.overlaps` gives it.
-        kept: the share at hand, 0 … 1, where both keep as many.
+        found: as `mimic.workspace.queries.training.score_strips` gives it.
+        title: of the scores' axis.
     """
-    points = table[["kept", "overlap", "chance"]].to_numpy()
-    said = [f"{both:.1%} at {at:.0%} kept, {chance:.1%} by chance" for at, both, chance in points]
-    whole = np.array([0.0, 100.0])
+    table = found.pivot_table(index="epoch", columns="cell", values="n", fill_value=0)
+    cells = np.arange(int(found["cell"].min()), int(found["cell"].max()) + 1)
+    table = table.reindex(columns=cells, fill_value=0)[::-1]  # upwards, as a plane counts
+    first = found.iloc[0]
+    width = float(first["high"] - first["low"])
+    edges = float(first["low"]) + (np.append(cells, cells[-1] + 1) - int(first["cell"])) * width
+    middles = (np.arange(len(table)) + 0.5) / len(table)
+    of_epoch = found.groupby("epoch")[["mean", "positive"]].first().loc[table.index]
+    marks = [
+        ("mean", at, place, f"epoch {epoch + 1}: mean {text.score(mean, 3)}, {text.percent(positive)} above 0")
+        for epoch, mean, positive, at, place in zip(
+            table.index, of_epoch["mean"], of_epoch["positive"], _shares(edges, of_epoch["mean"].to_numpy()), middles,
+            strict=True,
+        )
+    ]  # fmt: skip
+    within = edges[0] <= 0 <= edges[-1]
     _draw(
         colours,
         key,
-        "Overlap of what A and B drop at every budget, beside chance",
-        ("each keeps, %", "overlap of the dropped, %"),
-        OVERLAP,
-        ticks=(_ticks(whole, 5), _ticks(whole, 5)),
-        curves=[
-            {"name": name, "points": points[:, [0, place]].tolist(), "kind": kind}
-            for name, place, kind in (("by chance", 2, "chance"), ("these two", 1, "these"))
+        "How the visits' Mimic Scores are spread in each epoch",
+        (title, "epoch"),
+        max(22 * len(table), 280),
+        counts=table.to_numpy(dtype=int).ravel().tolist(),
+        middles=[
+            [text.score(at, 3) for at in (edges[1:] + edges[:-1]) / 2],
+            [f"epoch {epoch + 1}" for epoch in table.index],
         ],
-        words=said,
-        lines=(None if kept is None else min(kept, 1.0), None),
+        unit="visit",
+        logarithmic=False,
+        ticks=(
+            _ticks(edges, 7),
+            [(place, str(epoch + 1)) for place, epoch in zip(middles.tolist(), table.index, strict=True)],
+        ),
+        ramp=colours.ramp[1:],
+        marks=marks,
+        lines=(float(_shares(edges, np.zeros(1))[0]) if within else None, None),
     )
 
 

@@ -23,6 +23,7 @@ from mimic.filters.steps import Link, Step, joined, steps_of
 from mimic.reports import text
 from mimic.workspace.queries.bins import bins_of
 from mimic.workspace.queries.dense import Dense
+from pages.widgets import copied
 from pages.widgets.frame import tell
 from pages.widgets.runs import short_names
 
@@ -133,7 +134,7 @@ def _part(row: _Row, part: Rule, table: Dense, columns: Sequence[Column]) -> Non
             drop_unscored=part.drop_unscored,
         )
     else:
-        st.code(expression(part), language=None, wrap_lines=True)
+        copied.show(expression(part))
 
 
 def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column]) -> None:

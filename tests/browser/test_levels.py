@@ -46,9 +46,9 @@ def test_a_bar_is_as_wide_as_its_share(page):
 
 
 def test_what_is_folded_is_drawn_once_it_is_opened(page):
-    expect(page.get_by_test_id("stCode")).to_have_count(0)
+    expect(page.locator(".block pre")).to_have_count(0)
     page.get_by_text("Start another run").click()
-    expect(page.get_by_test_id("stCode").first).to_contain_text("mimic demo")
+    expect(page.locator(".block pre").first).to_contain_text("mimic demo")
     settle(page)
     page.get_by_text("Start another run").click()
-    expect(page.get_by_test_id("stCode")).to_have_count(0)
+    expect(page.locator(".block pre")).to_have_count(0)

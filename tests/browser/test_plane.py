@@ -81,7 +81,6 @@ def test_lines_stand_where_the_scores_are_cut_and_move_with_the_budget_alone(vis
     settle(page)
     found = ruling.likeness(*rules, table).density
     one = plane(page, "Where samples lie on mimic and margin")
-    curve = plane(page, "Overlap of what A and B drop at every budget")
     for name in ("only A drops", "both keep", "both drop", "only B drops"):
         expect(one.get_by_text(name)).to_be_visible()
     one.locator("canvas").evaluate("canvas => (canvas.before = true)")
@@ -90,10 +89,8 @@ def test_lines_stand_where_the_scores_are_cut_and_move_with_the_budget_alone(vis
     def stand(keep):
         cut = [within(edges, rule.model_copy(update={"best": Best(count=keep)}).line(table)[1])
                for rule, edges in zip(rules, (found.a, found.b), strict=True)]  # fmt: skip
-        shared = ruling.likeness(*rules, table).pairs.shared
         assert place(one, one.locator(".line.up"), "x", "width") == pytest.approx(cut[0], abs=0.005)
         assert place(one, one.locator(".line.across"), "y", "height") == pytest.approx(1 - cut[1], abs=0.005)
-        assert place(curve, curve.locator(".line.up"), "x", "width") == pytest.approx(keep / shared, abs=0.005)
 
     stand(500)
     page.get_by_role("slider", name="Samples that each").focus()
@@ -104,21 +101,6 @@ def test_lines_stand_where_the_scores_are_cut_and_move_with_the_budget_alone(vis
     # what no budget changes is not drawn again
     assert one.locator("canvas").evaluate("canvas => canvas.before")
     assert one.locator(".y span").first.evaluate("tick => tick.before && tick.dataset.words") == first
-
-
-def test_the_curve_says_the_overlap_at_a_budget(visit, served, table, rules):
-    page = visit(f"{served}/compare?{AT}&keep=500")
-    settle(page)
-    curve = plane(page, "Overlap of what A and B drop at every budget")
-    expect(curve.locator(".legend span")).to_have_text(["these two", "by chance"])
-    for row in ruling.likeness(*rules, table).overlaps.iloc[[3, 24, 45]].itertuples():
-        words = f"{row.overlap:.1%} at {row.kept:.0%} kept, {row.chance:.1%} by chance"
-        expect(pointed_at(page, curve, row.kept, 0.5)).to_have_text(words)
-    # the path goes through just these points
-    path = curve.locator("path.these").get_attribute("d")
-    points = np.array([part.split() for part in path[1:].split("L")], dtype=float)
-    table_of = ruling.likeness(*rules, table).overlaps
-    np.testing.assert_allclose(points, np.column_stack([table_of["kept"], 1 - table_of["overlap"]]))
 
 
 def test_decisions_are_marks_with_a_shape_each(visit, served, table, rules, decisions):

@@ -129,12 +129,21 @@ def markup(app: AppTest) -> str:
 
 
 def words(app: AppTest) -> str:
-    """The same, code, and plain text."""
-    return "\n".join([markup(app), *(part.value for part in [*app.code, *app.text])])
+    """The same, plain text, and what is there to be copied."""
+    return "\n".join([markup(app), *(part.value for part in app.text), *to_copy(app)])
+
+
+def to_copy(app: AppTest) -> list[str]:
+    """The blocks of words to be copied."""
+    return [block["words"] for block in every_handed(app, "mimic-copied")]
 
 
 def handed(app: AppTest, component: str) -> Any:
-    """What the page hands to the component of that name."""
-    return next(
-        json.loads(one.proto.json) for one in app.get("bidi_component") if one.proto.component_name == component
-    )
+    """What the page hands to the first component of that name."""
+    return every_handed(app, component)[0]
+
+
+def every_handed(app: AppTest, component: str) -> list[Any]:
+    """What the page hands to each component of that name."""
+    found = (one.proto for one in app.get("bidi_component"))
+    return [json.loads(proto.json) for proto in found if proto.component_name == component]

@@ -8,7 +8,7 @@ import mimic
 from mimic.files import read_json, write_json
 from mimic.workspace.decisions import Decisions, Subject
 from mimic.workspace.filters import save_filter
-from tests.pages.conftest import metrics, words
+from tests.pages.conftest import metrics, to_copy, words
 
 RULE = {"kind": "threshold", "run": "synthetic-1500", "signal": "mimic", "threshold": 0.0, "drop_unscored": False}
 KEPT = ":blue[:material/check:] Kept"
@@ -80,7 +80,7 @@ def test_the_command_says_all_that_was_chosen(filtered, open_page):
     app = open_page(filtered, "export", filter="strict", format="imagefolder")
     app.toggle(key="overrule").set_value(False).run()
     app.button_group(key="images").set_value("copy").run()
-    assert "--format imagefolder --out PATH --no-decisions --images copy --workspace" in app.code[-1].value
+    assert "--format imagefolder --out PATH --no-decisions --images copy --workspace" in to_copy(app)[-1]
 
 
 def test_what_a_format_holds_is_said(filtered, open_page):

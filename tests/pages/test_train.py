@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
+from mimic.reports import text
 from mimic.runs.config import ScoreConfig
 from mimic.runs.importing import import_dataset
 from mimic.runs.local import execute
@@ -17,8 +19,8 @@ from mimic.runs.train.config import TrainConfig
 from mimic.runs.train.manage import train
 from mimic.workspace.layout import Run, Workspace
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.queries.training import visit_history
-from tests.pages.conftest import words
+from mimic.workspace.queries.training import score_strips, visit_history
+from tests.pages.conftest import handed, to_copy, words
 from tests.runs.conftest import MODEL, Digits, digits, workspace  # noqa: F401
 
 
@@ -49,8 +51,15 @@ def test_a_published_training(trained, open_page):
     assert set(results["arm"]) == {"Grad-Mimic", "equal weights"}
     assert set(results["split"]) == {"train", "validation", "truth"}
     assert results.query("split == 'train'")["samples"].tolist() == [540, 540]
-    assert any(str(run.folder / "model.safetensors") in block.value for block in app.code)
+    assert any(str(run.folder / "model.safetensors") in block for block in to_copy(app))
     assert "caught up with its reference" not in said
+    strips, shown = score_strips(Published.of(run, workspace.dataset(run.dataset))), handed(app, "mimic-plane")
+    rows = np.array(shown["counts"]).reshape(2, -1)[::-1]  # upwards; the first epoch stands on top
+    assert rows.sum(axis=1).tolist() == strips.groupby("epoch")["n"].sum().tolist()
+    assert (shown["unit"], shown["middles"][1]) == ("visit", ["epoch 2", "epoch 1"])
+    means = strips.groupby("epoch")["mean"].first()
+    for at, (_, _, _, said) in zip((1, 0), shown["marks"], strict=True):
+        assert said.startswith(f"epoch {at + 1}: mean {text.score(means[at], 3)}")
 
 
 def test_a_link_to_a_training_that_is_not_there(trained, open_page):
@@ -86,8 +95,8 @@ def test_a_training_that_is_going_and_one_that_was_cut_off(trained, open_page):
 def test_nothing_trained_yet_says_what_to_do(published, open_page, tmp_path: Path):
     app = open_page(published, "train")
     assert "No model has been trained on synthetic-1500 yet" in words(app).replace("\\", "")
-    assert any("mimic train synthetic-1500" in block.value for block in app.code)
-    assert "mimic train NAME" in open_page(Workspace(tmp_path), "train").code[0].value
+    assert any("mimic train synthetic-1500" in block for block in to_copy(app))
+    assert "mimic train NAME" in to_copy(open_page(Workspace(tmp_path), "train"))[0]
 
 
 def test_another_data_set_s_trainings_are_no_trainings_of_this_one(trained, digits, open_page):
@@ -99,7 +108,7 @@ def test_another_data_set_s_trainings_are_no_trainings_of_this_one(trained, digi
     said = words(app)
     assert "No model has been trained on noisy yet" in said
     assert "Mean Mimic Score" not in said
-    (command,) = (block.value for block in app.code)
+    (command,) = to_copy(app)
     assert command.startswith(
         f"mimic train noisy --model {MODEL} --reference {digits.reference} --start {digits.start}"
     )

@@ -89,7 +89,3 @@ def test_markdown_of_an_attack_has_no_bare_punctuation(attack):
     escaped = text.markdown(attack)
     bare = [c for before, c in zip(" " + escaped, escaped, strict=False) if c in "![]()<>:$*" and before != "\\"]
     assert bare == []
-
-
-def test_figures_get_no_html():
-    assert text.figure_label("<b>x</b> & y") == "&lt;b&gt;x&lt;/b&gt; &amp; y"
