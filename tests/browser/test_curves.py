@@ -118,7 +118,7 @@ def test_a_figure_is_saved_as_it_is_seen(visit, served, found, tmp_path):
     assert picture.getpixel((0, 0)) == (255, 255, 255)  # it has a ground of its own
     assert len(picture.getcolors(100_000)) > 50
     page.get_by_test_id("stButtonGroup").get_by_role("radio", name="svg").click()
-    settle(page)
+    expect(page.get_by_role("button", name="Save ROC curves")).to_have_text("Save SVG")
     with page.expect_download() as got:
         page.get_by_role("button", name="Save ROC curves").click()
     assert got.value.suggested_filename == f"roc-{RUN}.svg"
