@@ -123,7 +123,7 @@ def mixture_quality(visits: NDArray[np.floating], seed: int = 0) -> Quality:
         method="mixture",
         pattern=None,
         temperature=None,
-        note="Two groups of scores are taken for right and wrong labels, which was off by up to 0.25 where it was "
+        note="Two groups of scores are taken for right and wrong ones, which was off by up to 0.25 where it was "
         "tested: score with a reference, or audit, for an estimate to go by.",
     )
 

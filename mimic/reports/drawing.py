@@ -81,4 +81,4 @@ def span(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return (low if zero and low == 0 else low - room, high if zero and high == 0 else high + room)
+    return (low if zero and low == 0 else low - room, high if zero and high == 0 > low else high + room)

@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from mimic.data import NOUN
 from mimic.errors import MimicError
 from mimic.evaluation import bands
 from mimic.evaluation.advice import advise
@@ -115,7 +116,7 @@ def _detection(workspace: Workspace, dataset: Dataset, published: Published) -> 
         except MimicError:
             continue  # too few verdicts of one kind
         table = bands.table(found)
-        yield "<h2>Does it find the wrong labels?</h2>"
+        yield f"<h2>Does it find the wrong {NOUN[published.task]}s?</h2>"
         names = list(table["signal"])[: evaluate_figures.MOST_CURVES]
         for kind in ("roc", "pr"):
             lines = {name: getattr(found[name], kind) for name in names}
@@ -159,7 +160,8 @@ def _quality(workspace: Workspace, dataset: Dataset, published: Published) -> It
     share = found.quality
     truth = "" if found.true is None else f" In truth {found.true:.1%}."
     yield "<h2>How good is the data?</h2>"
-    yield (f"<p>{share.share:.1%} of the labels are right ({share.low:.1%} to {share.high:.1%}, estimated).{truth}</p>")
+    interval = f"{share.low:.1%} to {share.high:.1%}, estimated"
+    yield f"<p>{share.share:.1%} of the {NOUN[published.task]}s are right ({interval}).{truth}</p>"
     parts = found.by_class()
     if not parts.empty:
         yield _figure(figures.drawn(evaluate_figures.shares(parts, LIGHT), LIGHT))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimic.files import write_json
+from mimic.reports.page import report
 from mimic.workspace.layout import Workspace
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.nearest import nearest
@@ -52,6 +53,15 @@ def test_evaluate_speaks_of_captions(workspace: Workspace, open_page: Open) -> N
     app = open_page(workspace, "evaluate", dataset="texts")
     assert not app.error
     assert "two of each are the least" in app.info[0].value
+
+
+def test_the_report_speaks_of_captions(workspace: Workspace) -> None:
+    run = next(run for run in workspace.runs("captions") if run.state == "published")
+    page = report(workspace, run)
+    page = page[page.index("</head>") :]
+    assert "Does it find the wrong captions?" in page
+    assert "of the captions are right" in page
+    assert "labels" not in page
 
 
 def test_text_is_looked_for_in_captions(workspace: Workspace, open_page: Open) -> None:
