@@ -131,7 +131,7 @@ def crossing(rules: Sequence[Rule], table: Dense, truth: Truth | None) -> Crossi
 def examples(a: Rule, b: Rule, table: Dense, each: int = 12, seed: int = 0) -> dict[Cell, list[int]]:
     """Cell → a seeded draw of at most `each` of its samples, most of them the same at the next budget."""
     runs = a.runs | b.runs
-    drawn = table.remembered(runs, ("draw", seed), lambda: draw(table.inside(runs), seed))
+    drawn = table.remembered_briefly(runs, ("draw", seed), lambda: draw(table.inside(runs), seed))
 
     def every(cell: Cell) -> NDArray[np.int64]:
         left, right = (_ballot(rule, table) for rule in (a, b))
@@ -167,7 +167,7 @@ def _ballot(rule: Rule, table: Dense) -> Ballot:
         placed = table.remembered(rule.runs, what, lambda: Placed.of(column.scores(table), _groups(table)))
         return Ballot.by_line(placed, line)
 
-    return table.remembered(rule.runs, ("ballot", rule), make)
+    return table.remembered_briefly(rule.runs, ("ballot", rule), make)
 
 
 def _votes_on(rule: Rule, table: Dense, samples: NDArray[np.integer]) -> NDArray[np.int8]:

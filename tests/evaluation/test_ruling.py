@@ -16,6 +16,7 @@ from mimic.filters.expression import expression, parse
 from mimic.filters.mean_rules import VisitsRule
 from mimic.filters.rule import Column
 from mimic.workspace.filters import save_filter
+from mimic.workspace.queries import dense
 from mimic.workspace.queries.compare import CELLS
 from mimic.workspace.queries.dense import Dense
 from tests.workspace.queries.conftest import known  # noqa: F401
@@ -115,6 +116,20 @@ def test_crossing_is_what_the_votes_say_one_by_one(known, members, by_people):
         mine = np.flatnonzero((votes[0] == a) & (votes[1] == b) & inside)
         assert len(drawn[cell]) == len(set(drawn[cell])) == min(5, len(mine))
         assert set(drawn[cell]) <= set(mine.tolist())
+
+
+def test_budgets_and_draws_push_out_no_column(known, table, monkeypatch):
+    def compare(keep, seed):
+        members = [rule(table, f"{name}@top{keep}") for name in ("mimic", "fine")]
+        ruling.crossing(members, table, None)
+        ruling.examples(*members, table, seed=seed)
+
+    column = table.scores("second", "fine")  # which nobody who compares the others asks for meanwhile
+    compare(1, 1)
+    monkeypatch.setattr(dense._KEPT, "most", sum(map(dense._bytes, dense._KEPT._found.values())))
+    for number in range(2, 100):
+        compare(number, number)
+    assert table.scores("second", "fine") is column
 
 
 def test_a_training_run_is_cut_at_a_mean_of_nothing(trained):

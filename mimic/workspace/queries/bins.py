@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,11 +35,7 @@ class Inside:
     scores: NDArray[np.float32]
 
 
-def _fits(found: Collection[Inside]) -> bool:
-    return sum(one.samples.nbytes + one.scores.nbytes for one in found) <= _BYTES
-
-
-_INSIDE = Kept(_fits)
+_INSIDE = Kept(_BYTES, lambda one: one.samples.nbytes + one.scores.nbytes)
 
 
 def inside(published: Published, signal: str, bin_: Bin) -> Inside:

@@ -2,6 +2,8 @@
 
 Row i is sample i; NaN, −1 or False where there is nothing. Published files never change, so columns and what is worked
 out from them are remembered, up to `MOST` bytes for all visitors together: at ten million samples a signal takes 40 MB.
+What belongs to one budget or one draw is remembered apart, up to `MOST_BRIEFLY`: whoever moves a slider asks for
+megabytes at each step that nobody asks for again, and they pushed out columns that everybody does.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from mimic.workspace.queries.connection import Published, Tables, tables
 from mimic.workspace.queries.once import Kept
 
 MOST = 800_000_000  # bytes
+MOST_BRIEFLY = 64_000_000
 _ROWS = 1_000_000
 
 Floats = NDArray[np.float32]
@@ -39,7 +42,7 @@ def _bytes(value: Any) -> int:
     return sum(map(_bytes, value)) if isinstance(value, tuple) else 100
 
 
-_KEPT = Kept(lambda values: sum(map(_bytes, values)) <= MOST)
+_KEPT, _KEPT_BRIEFLY = Kept(MOST, _bytes), Kept(MOST_BRIEFLY, _bytes)
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,11 @@ class Dense:
 
     def remembered(self, runs: frozenset[str], what: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, or gave the last time it was asked for of the same runs as they are now."""
-        opened = tuple(self.published(run) for run in sorted(runs))
-        return _KEPT.get((self.dataset.folder, self.dataset.content, opened, what), make)
+        return _KEPT.get(self._key(runs, what), make)
+
+    def remembered_briefly(self, runs: frozenset[str], what: Hashable, make: Callable[[], T]) -> T:
+        """The same of what belongs to one budget or one draw: there are many, and each is soon made again."""
+        return _KEPT_BRIEFLY.get(self._key(runs, what), make)
 
     def scores(self, run: str, signal: str) -> Floats:
         """(size,) a signal's scores. Do not write into it.
@@ -164,6 +170,10 @@ class Dense:
             return Truth(known, wrong)
 
         return self.remembered(frozenset(), "truth", make)
+
+    def _key(self, runs: frozenset[str], what: Hashable) -> Hashable:
+        opened = tuple(self.published(run) for run in sorted(runs))
+        return self.dataset.folder, self.dataset.content, opened, what
 
     def _inside(self, run: str) -> NDArray[np.bool_]:
         found = np.zeros(self.size, dtype=np.bool_)

@@ -7,7 +7,6 @@ outlier does not squeeze everything else into a single bar.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 
 from mimic.workspace.queries.bins import bins_of
 from mimic.workspace.queries.connection import Published, tables
+from mimic.workspace.queries.once import Kept
 from mimic.workspace.queries.rows import judged
 
 BARS = 200
@@ -23,7 +23,9 @@ Split = Literal["none", "class", "truth"]
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 
 
-@lru_cache(maxsize=64)
+_KEPT = Kept(32_000_000, lambda bars: bars.memory_usage().sum())  # bytes: split by 1,000 classes one takes 10 MB
+
+
 def histogram(published: Published, signal: str, split: Split = "none", bars: int | None = None) -> pd.DataFrame:
     """Counts of a signal's scores, a row a bar and group.
 
@@ -37,6 +39,10 @@ def histogram(published: Published, signal: str, split: Split = "none", bars: in
         infinite at the open ends), group, n; only bars and groups that hold samples, by bar, then group. Empty where no
         sample has the signal. A bar has the same edges whatever the split. Do not write into it: it is remembered.
     """
+    return _KEPT.get((published, signal, split, bars), lambda: _histogram(published, signal, split, bars))
+
+
+def _histogram(published: Published, signal: str, split: Split, bars: int | None) -> pd.DataFrame:
     published.column(signal)
     every = _by_class(published, signal, "none" if split == "truth" else split)
     frame = _by_truth(published, signal) if split == "truth" else every

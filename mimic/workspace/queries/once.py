@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -22,11 +22,14 @@ class Kept:
     """Answers by key, the longest unused forgotten first. What is known is given at once, the rest made in turn.
 
     Args:
-        fits: whether so many answers may be kept; one always is.
+        most: how much may be kept, by `weigh`; one answer always is.
+        weigh: what an answer weighs, always the same; by default they are counted.
     """
 
-    def __init__(self, fits: Callable[[Collection[Any]], bool]) -> None:
-        self._fits = fits
+    def __init__(self, most: float, weigh: Callable[[Any], float] = lambda _: 1) -> None:
+        self.most = most
+        self._weigh = weigh
+        self._weight = 0.0
         self._found: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._making = threading.RLock()  # what is made may ask for others
@@ -41,8 +44,9 @@ class Kept:
             made = make()
             with self._lock:
                 self._found[key] = made
-                while len(self._found) > 1 and not self._fits(self._found.values()):
-                    self._found.popitem(last=False)
+                self._weight += self._weigh(made)
+                while len(self._found) > 1 and self._weight > self.most:
+                    self._weight -= self._weigh(self._found.popitem(last=False)[1])
         return made
 
     def has(self, key: Hashable) -> bool:
@@ -61,7 +65,7 @@ class Once(Generic[P, T]):
 
     def __init__(self, function: Callable[P, T], maxsize: int) -> None:
         self._function = function
-        self._kept = Kept(lambda values: len(values) <= maxsize)
+        self._kept = Kept(maxsize)
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -35,8 +35,9 @@ def test_columns_labels_and_truth_lie_at_their_samples(known, table):
             table.scores(run, signal)
 
 
-def test_what_is_too_much_is_forgotten_and_worked_out_again(table, monkeypatch):
-    monkeypatch.setattr(dense, "MOST", 3 * table.scores("first", "fine").nbytes)
+@pytest.mark.parametrize(("kept", "way"), [("_KEPT", "remembered"), ("_KEPT_BRIEFLY", "remembered_briefly")])
+def test_what_is_too_much_is_forgotten_and_worked_out_again(table, monkeypatch, kept, way):
+    monkeypatch.setattr(getattr(dense, kept), "most", 3 * table.scores("first", "fine").nbytes)
     made = []
 
     def make(name):
@@ -44,7 +45,7 @@ def test_what_is_too_much_is_forgotten_and_worked_out_again(table, monkeypatch):
         return np.zeros(table.size, np.float32)
 
     for name in ("a", "b", "a", "c", "d", "a", "b"):
-        table.remembered(frozenset(["first"]), name, lambda name=name: make(name))
+        getattr(table, way)(frozenset(["first"]), name, lambda name=name: make(name))
     assert made == ["a", "b", "c", "d", "b"]
 
 

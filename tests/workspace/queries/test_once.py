@@ -5,12 +5,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mimic.workspace.queries.once import Kept, once
 
 
 def test_visitors_at_once_wait_for_one_another_and_what_is_made_is_made_once():
-    kept, made, running = Kept(lambda values: True), Counter(), []
+    kept, made, running = Kept(10), Counter(), []
 
     def make(name):
         made[name] += 1
@@ -31,10 +33,23 @@ def test_visitors_at_once_wait_for_one_another_and_what_is_made_is_made_once():
 
 
 def test_nothing_is_remembered_too():
-    kept, calls = Kept(lambda values: True), []
+    kept, calls = Kept(10), []
     for _ in range(2):
         assert kept.get("none", lambda: calls.append(1)) is None
     assert calls == [1]
+
+
+@given(st.lists(st.integers(0, 6), max_size=40), st.integers(0, 20))
+def test_no_more_is_kept_than_may_be_and_one_always_is(asked, most):
+    kept, weights = Kept(most, lambda weight: weight), []
+    for weight in asked:
+        kept.get(weight, lambda weight=weight: weight)
+        weights = [weight, *(other for other in weights if other != weight)]
+        expected = [place for place in range(len(weights)) if place == 0 or sum(weights[: place + 1]) <= most]
+        weights = weights[: len(expected)]
+        assert [kept.has(weight) for weight in range(7)] == [weight in weights for weight in range(7)]
+        for weight in reversed(weights):  # asking is using
+            kept.get(weight, list)
 
 
 def test_the_longest_unused_answers_are_forgotten_and_errors_are_not_kept():
