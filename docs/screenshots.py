@@ -30,7 +30,7 @@ from mimic.workspace.layout import Workspace
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 WIDTH = 1280
-COLOURS = 128  # of a picture's palette: a third of the bytes, and nothing that shows
+COLOURS = 256  # of a picture's palette: a third of the bytes, and nothing that shows
 SAMPLE_DATA = HERE.parent / "sample_data"
 RULE = "ref_logprob@top90% - mimic@bottom15%"
 # name → where, and how high; {sample}, {labels} and {captions} are a sample and the runs that are shown
@@ -131,7 +131,7 @@ def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> 
     page.screenshot(path=picture)
     context.close()
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(picture, optimize=True)
 
 
 def settle(page: Page) -> None:

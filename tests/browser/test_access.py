@@ -94,7 +94,7 @@ def test_nothing_serious_before_a_component_is_drawn(chromium, served, name):
     page.goto(f"{served}/{name}?dataset={RUN}&run={RUN}")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     settle(page)
-    assert page.evaluate("() => window.held.length") > 0
+    page.wait_for_function("() => window.held.length > 0")
     assert violations(page) == []
     context.close()
 
