@@ -30,7 +30,7 @@ from mimic.workspace.layout import Workspace
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 WIDTH = 1280
-COLOURS = 256  # of a picture's palette: a third of the bytes, and nothing that shows
+COLOURS = 256  # of a picture's palette: a third of the bytes
 SAMPLE_DATA = HERE.parent / "sample_data"
 RULE = "ref_logprob@top90% - mimic@bottom15%"
 # name → where, and how high; {sample}, {labels} and {captions} are a sample and the runs that are shown
@@ -131,7 +131,17 @@ def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> 
     page.screenshot(path=picture)
     context.close()
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(picture, optimize=True)
+        few_colours(image.convert("RGB")).save(picture, optimize=True)
+
+
+def few_colours(image: Image.Image) -> Image.Image:
+    """The picture with a palette: half of it the commonest colours as they are, so that no ground is tinted, half of it
+    such that thin lines keep theirs."""
+    every = sorted(image.getcolors(image.width * image.height) or [], reverse=True)[: COLOURS // 2]
+    others = image.quantize(COLOURS - len(every), Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for _, colour in every for part in colour] + others)
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def settle(page: Page) -> None:

@@ -199,7 +199,8 @@ with st.expander("As JSON, as a command, and those who have a say"):
     one, other = st.columns(2, gap="large")
     one.text_area("JSON", key=f"json {turn}", on_change=frame.on_change(write_json), height=260)
     with other:
-        copied.show(f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{chosen.workspace.option}")
+        words = f"mimic filter {run} --rule '{expression(rule, run)}' --name NAME{chosen.workspace.option}"
+        copied.show(words, key="command")
         if st.toggle("Who says what", key="voters"):
             good, known = (None, None) if truth is None else (~truth.wrong, truth.known)
             st.dataframe(diagnostics(rule, table, good, known), hide_index=True, alt="Coverage, conflict, accuracy")

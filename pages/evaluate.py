@@ -160,7 +160,7 @@ if evaluated.can_retrain(chosen) and not evaluated.retraining_going(chosen):
     if st.button("Retrain", icon=":material/play_arrow:", help="Every signal at five budgets, with five seeds"):
         evaluated.begin_retraining(chosen)
     st.caption("The same in a terminal, where more can be asked for:")
-    copied.show(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}")
+    copied.show(f"mimic evaluate retrain {shlex.quote(dataset.name)}{where}", key="command retrain")
 
 # --- how good is the data? ------------------------------------------------------------------------------------------
 st.subheader("How good is the data?", anchor=False)
@@ -209,7 +209,7 @@ st.segmented_control(
     "The button above a figure saves it as", ["png", "svg"], default="png", key="form", width="content"
 )
 st.caption("All of this as one file that needs no server:")
-copied.show(f"mimic report {chosen.run.id} --out report.html{where}")
+copied.show(f"mimic report {chosen.run.id} --out report.html{where}", key="command report")
 state.leave(
     "evaluate",
     chosen.address

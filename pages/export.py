@@ -88,7 +88,7 @@ if go:
         path = chosen.workspace.path / "exports" / (check_name("export", called) + exports.FORMATS[form].suffix)
         written = exports.write_export(selection, path, form, options, overwrite=overwrite)
         st.success(f"Written: {text.count(written.counts['kept'])} kept.", icon=":material/check:")
-        copied.show(f"{written.path}\nsha256 {written.sha256}")
+        copied.show(f"{written.path}\nsha256 {written.sha256}", key="what was written")
         for note in written.notes:
             st.caption(text.markdown(note))
         if written.failures:
@@ -111,5 +111,5 @@ more = "" if overrule else " --no-decisions"
 more += f" --images {images}" if images != "symlink" else ""
 more += f" --shard-size {shard_size}" if form == "webdataset" else ""
 more += f" --column {shlex.quote(column)}" if column else ""
-copied.show(f"mimic export {name} --format {form} --out PATH{more}{chosen.workspace.option}")
+copied.show(f"mimic export {name} --format {form} --out PATH{more}{chosen.workspace.option}", key="command")
 state.leave("export", chosen.address | {"filter": name, "format": form})

@@ -127,7 +127,7 @@ def work() -> None:
             st.success("This queue is done, or the rest is in other people's hands.", icon=":material/done_all:")
             st.button("Undo", icon=":material/undo:", shortcut="U", on_click=frame.on_change(partial(judge.undo, desk)))
             return
-        found = queue.known.get(samples)
+        found = queue.known.get(samples, queue.page)
         (judge.one if view == "one" else judge.grid)(desk, found)
 
 

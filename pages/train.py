@@ -129,7 +129,7 @@ if not runs:
         f"No model has been trained {on} yet. Grad-Mimic re-weighs every batch by the Mimic Score:",
         icon=":material/info:",
     )
-    copied.show(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}")
+    copied.show(f"mimic train {name}{asked(chosen)} --compare uniform{workspace.option}", key="command")
     for other in sorted({run.dataset for run in every}):
         st.page_link(
             "pages/train.py",
@@ -182,7 +182,7 @@ else:
         )
         st.caption("The final models lie in the run's folder, to be start or reference of another run:")
         for file in run.facts["models"].values():
-            copied.show(str(run.folder / file))
+            copied.show(str(run.folder / file), key=f"file {file}")
         st.page_link(
             "pages/explore.py",
             label="Look at its samples",

@@ -46,17 +46,25 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """From where to where, and what it says; `ticks` are (place, words), round numbers where None."""
+    """From where to where, and what it says; `ticks` are (place, words), round numbers where None.
+
+    One that would have no length gets some, around its only place.
+    """
 
     title: str
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            for end, at in zip(("low", "high"), span([self.low]), strict=True):
+                object.__setattr__(self, end, at)
+
 
 @dataclass(frozen=True)
 class Line:
-    """A dotted line through the whole figure, upright at an x, or `across` at a y; with words beside it."""
+    """A dotted line through the whole figure: upright at an x, with words beside it, or `across` at a y."""
 
     at: float
     words: str = ""

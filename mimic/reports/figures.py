@@ -81,7 +81,7 @@ def drawn(drawing: Drawing, colours: Palette) -> go.Figure:
             "xanchor": "right",
         }
         for line in drawing.lines
-        if line.words
+        if line.words and not line.across
     ]
     place = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": colours.muted}}
     layout |= {"showlegend": any(curve.name for curve in drawing.curves), "legend": place | {"traceorder": "reversed"}}
@@ -99,7 +99,8 @@ def _traces(curve: Curve) -> list[dict[str, Any]]:
         "hoverinfo": "skip",
     }  # fmt: skip
     if curve.said:
-        trace |= {"hoverinfo": "text", "hovertext": [f"{name}: {_words(each, 200)}" for each in curve.said]}
+        before = f"{name}: " if name else ""
+        trace |= {"hoverinfo": "text", "hovertext": [f"{before}{_words(each, 200)}" for each in curve.said]}
     if not curve.low:
         return [trace]
     if curve.band:

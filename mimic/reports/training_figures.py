@@ -54,7 +54,7 @@ def course(
     mine = points[(points["arm"] == "grad_mimic") & (points["split"] == "train")]
     curve = _curve(mine, (100 if measure == "ess" else 1) * mine[measure], epoch_steps, "", colours.reference)
     lines = () if exhausted is None else (Line((exhausted + 1) / epoch_steps, "caught up"),)
-    return Drawing((curve,), _epochs([curve]), Axis(title, *span(curve.y, zero=True)), 240, lines)
+    return Drawing((curve,), _epochs([curve], lines), Axis(title, *span(curve.y, zero=True)), 240, lines)
 
 
 def history(visits: pd.DataFrame, colours: Palette) -> Drawing:
@@ -73,7 +73,11 @@ def history(visits: pd.DataFrame, colours: Palette) -> Drawing:
         x, bar = (part["visit"] + 1).astype(float).tolist(), max(min(400 / len(visits), 24), 1.5)
         drawn.append(Curve("", colour, x, weights.tolist(), said, low, high, line=None, bar=bar))
     last = float(visits["visit"].max() + 1)
-    x_axis, y_axis = Axis("visit", 0.5, last + 0.5), Axis("weight, 1 = its batch's mean", *span([1, *visits["weight"]]))
+    ticks = tuple((float(at), str(at)) for at in range(1, int(last) + 1, max(len(visits) // 10, 1)))
+    x_axis, y_axis = (
+        Axis("visit", 0.5, last + 0.5, ticks),
+        Axis("weight, 1 = its batch's mean", *span([1, *visits["weight"]])),
+    )
     return Drawing(tuple(drawn), x_axis, y_axis, 200, (Line(1, across=True),))
 
 
@@ -83,5 +87,5 @@ def _curve(mine: pd.DataFrame, values: pd.Series, epoch_steps: int, name: str, c
     return Curve(name, colour, x, y, said, mark="circle" if len(x) < 12 else "")
 
 
-def _epochs(drawn: list[Curve]) -> Axis:
-    return Axis("epochs", 0, max((at for curve in drawn for at in curve.x), default=1.0))
+def _epochs(drawn: list[Curve], lines: tuple[Line, ...] = ()) -> Axis:
+    return Axis("epochs", 0, max([0.0, *(at for curve in drawn for at in curve.x), *(line.at for line in lines)]))

@@ -14,6 +14,6 @@ _copied = component(
 )
 
 
-def show(words: str) -> None:
+def show(words: str, *, key: str) -> None:
     """Draw the words as they are, line by line, with a button that copies them."""
-    _copied(data={"words": words})
+    _copied(key=key, data={"words": words})

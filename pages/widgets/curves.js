@@ -73,12 +73,14 @@ function drawn(curve, across, up) {
   return made;
 }
 
-function draw(root) {
+// Laid out in the letters that it is read in: the page's, or those of whoever opens the file.
+function draw(root, letters = getComputedStyle(root).fontFamily) {
   const { curves, x, y, lines, height, alt, colours } = root.data;
   const svg = root.querySelector("svg");
   const whole = root.clientWidth;
   if (!whole) return;
-  pen.font = `${SIZE}px ${getComputedStyle(root).fontFamily}`;
+  pen.font = `${SIZE}px ${letters}`;
+  root.querySelector(".tip").textContent = "";
   const left = (y.title ? 24 : 0) + Math.max(...y.ticks.map(([, words]) => wide(words)), 0) + 10;
   const right = Math.max(14, x.ticks.length ? wide(x.ticks.at(-1)[1]) / 2 + 2 : 0);
   const button = root.querySelector(".save"); // which stands at the end of the legend's first row
@@ -118,7 +120,7 @@ function draw(root) {
     made.push(group);
   }
   made.push(...beside);
-  const about = { width: whole, height, viewBox: `0 0 ${whole} ${height}`, "font-size": SIZE, "font-family": "system-ui, sans-serif", role: "img", "aria-label": alt };
+  const about = { width: whole, height, viewBox: `0 0 ${whole} ${height}`, "font-size": SIZE, "font-family": letters, role: "img", "aria-label": alt };
   for (const [name, value] of Object.entries(about)) svg.setAttribute(name, value);
   svg.replaceChildren(...made);
   root.points = curves.flatMap(({ name, x: xs, y: ys, said, colour }) =>
@@ -142,8 +144,10 @@ function listen(root) {
     tip.textContent = point?.words ?? "";
     if (!point) return;
     svg.append(shape("circle", { class: "pointed", cx: point.x, cy: point.y, r: 6, fill: "none", stroke: point.colour, "stroke-width": 2 }));
-    tip.classList.toggle("left", point.x > root.clientWidth / 2);
-    [tip.style.left, tip.style.top] = [`${point.x}px`, `${point.y}px`];
+    // beside the point, above it where there is room, and never beyond the figure
+    const left = point.x > root.clientWidth / 2 ? point.x - tip.offsetWidth - 10 : point.x + 10;
+    tip.style.left = `${between(0, left, root.clientWidth - tip.offsetWidth)}px`;
+    tip.style.top = `${point.y < tip.offsetHeight + 8 ? point.y + 10 : point.y - tip.offsetHeight - 8}px`;
   });
   svg.addEventListener("pointerleave", () => {
     svg.querySelector(".pointed")?.remove();
@@ -156,10 +160,13 @@ function listen(root) {
 // As an SVG, or drawn twice as large as it is seen.
 async function save(root) {
   const { file, form } = root.data;
+  draw(root, "system-ui, sans-serif");
   const svg = root.querySelector("svg").cloneNode(true);
-  svg.querySelector(".pointed")?.remove();
+  draw(root);
   const written = new Blob([new XMLSerializer().serializeToString(svg)], { type: "image/svg+xml" });
-  download(form === "svg" ? written : await painted(written, svg), `${file}.${form}`);
+  const picture = form === "svg" ? written : await painted(written, svg).catch(() => null);
+  if (picture) download(picture, `${file}.${form}`);
+  else root.querySelector(".save").textContent = "Not saved: too large";
 }
 
 async function painted(written, svg) {
@@ -190,7 +197,7 @@ export default function ({ data, parentElement }) {
   const button = root.querySelector(".save");
   button.hidden = !data.file;
   button.textContent = `Save ${data.form.toUpperCase()}`;
-  button.setAttribute("aria-label", `Save ${data.alt} as ${data.form.toUpperCase()}`);
+  button.setAttribute("aria-label", `${button.textContent}: ${data.alt}`);
   if (first) listen(root); // which draws it, too
   else draw(root);
 }

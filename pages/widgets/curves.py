@@ -38,7 +38,7 @@ def show(
     _curves(
         key=key,
         data={
-            "alt": alt,
+            "alt": text.plain(alt),
             "height": drawing.height,
             "curves": [_curve(curve) for curve in drawing.curves],
             "x": _axis(drawing.x, 7),

@@ -155,11 +155,12 @@ def commands(workspace: Workspace) -> None:
     """Commands that import and score, to copy; they name this workspace."""
     place = workspace.option
     st.markdown("**Try it on the sample data** (from a clone of the repository)")
-    copied.show(f"mimic demo{place}")
+    copied.show(f"mimic demo{place}", key="command demo")
     st.markdown("**Or on your own images:** a folder of class folders, or a CSV, JSONL or Parquet manifest")
     copied.show(
         f"mimic import PATH --dataset NAME{place}\n"
-        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}"
+        f"mimic score NAME --model module:my_package.my_module:factory --reference reference.safetensors{place}",
+        key="command score",
     )
 
 
@@ -208,7 +209,7 @@ def rule_words(name: str, rule: Rule) -> None:
         f"**{text.markdown(name)}** :small[keeps: {text.markdown(rule.words, 300)}, on {text.markdown(runs, 200)}]"
     )
     if not rule.is_line:
-        copied.show(expression(rule))
+        copied.show(expression(rule), key=f"rule {name}")
 
 
 @contextmanager

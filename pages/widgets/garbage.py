@@ -1,7 +1,7 @@
 """Sets what imports have made apart from garbage collection.
 
 Streamlit collects in full after every run of a script, and holds the interpreter meanwhile: the last messages of a step
-wait. Looking through half a million objects of pandas, Plotly and DuckDB, which live as long as the server, took a
+wait. Looking through half a million objects of pandas, SQLAlchemy and DuckDB, which live as long as the server, took a
 third of a step's processor time.
 """
 

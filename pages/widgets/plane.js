@@ -1,4 +1,5 @@
-// A plane between two axes: cells shaded by how many lie there; lines across it, marks, and words in its corners. Places are shares of the plane, 0 … 1. What has not changed since the last time stays as it is.
+// A plane between two axes: cells shaded by how many lie there; lines across it, marks, and words in its corners. Places are
+// shares of the plane, 0 … 1. What has not changed since the last time stays as it is.
 
 // The colour of a count, halfway between the ramp's steps where it, or its logarithm, lies so.
 function shader(ramp, most, logarithmic) {

@@ -134,10 +134,9 @@ def epochs(found: pd.DataFrame, colours: Palette, title: str, *, key: str) -> No
 
 def _draw(colours: Palette, key: str, alt: str, titles: tuple[str, str], height: int, **drawn: Any) -> None:
     named = {
-        name: getattr(colours, name)
-        for name in ("kept", "dropped", "reference", "neutral", "text", "muted", "grid", "ground")
+        name: getattr(colours, name) for name in ("kept", "dropped", "reference", "text", "muted", "grid", "ground")
     }
-    _plane(key=key, data={"alt": alt, "titles": titles, "height": height, "colours": named, **drawn})
+    _plane(key=key, data={"alt": text.plain(alt), "titles": titles, "height": height, "colours": named, **drawn})
 
 
 @lru_cache(maxsize=16)

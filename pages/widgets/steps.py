@@ -134,7 +134,7 @@ def _part(row: _Row, part: Rule, table: Dense, columns: Sequence[Column]) -> Non
             drop_unscored=part.drop_unscored,
         )
     else:
-        copied.show(expression(part))
+        copied.show(expression(part), key=row.key("words"))
 
 
 def _of_signal(row: _Row, part: OfSignal, table: Dense, columns: Sequence[Column]) -> None:

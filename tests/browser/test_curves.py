@@ -110,7 +110,7 @@ def test_a_figure_is_saved_as_it_is_seen(visit, served, found, tmp_path):
     settle(page)
     one = figure(page, "ROC curves")
     with page.expect_download() as got:
-        page.get_by_role("button", name="Save ROC curves").click()
+        page.get_by_role("button", name=re.compile("^Save (PNG|SVG): ROC curves")).click()
     assert got.value.suggested_filename == f"roc-{RUN}.png"
     got.value.save_as(tmp_path / "roc.png")
     picture = Image.open(tmp_path / "roc.png").convert("RGB")
@@ -118,9 +118,9 @@ def test_a_figure_is_saved_as_it_is_seen(visit, served, found, tmp_path):
     assert picture.getpixel((0, 0)) == (255, 255, 255)  # it has a ground of its own
     assert len(picture.getcolors(100_000)) > 50
     page.get_by_test_id("stButtonGroup").get_by_role("radio", name="svg").click()
-    expect(page.get_by_role("button", name="Save ROC curves")).to_have_text("Save SVG")
+    expect(page.get_by_role("button", name=re.compile("^Save (PNG|SVG): ROC curves"))).to_have_text("Save SVG")
     with page.expect_download() as got:
-        page.get_by_role("button", name="Save ROC curves").click()
+        page.get_by_role("button", name=re.compile("^Save (PNG|SVG): ROC curves")).click()
     assert got.value.suggested_filename == f"roc-{RUN}.svg"
     got.value.save_as(tmp_path / "roc.svg")
     saved = ElementTree.parse(tmp_path / "roc.svg").getroot()
@@ -128,6 +128,41 @@ def test_a_figure_is_saved_as_it_is_seen(visit, served, found, tmp_path):
     words = [each.text for each in saved.iter(f"{SVG}text")]
     assert "right ones dropped, %" in words
     assert words[: len(found)] == one.locator(".legend text").all_text_contents()[: len(found)]
+
+
+@pytest.mark.parametrize("place", [0.02, 0.45, 0.55, 0.98])
+def test_a_tip_is_whole(visit, served, place):
+    page = visit(f"{served}/compare?dataset={RUN}&run={RUN}&signal=mimic&b=margin&keep=500")
+    settle(page)
+    one = figure(page, "Overlap of what A and B drop at every budget")
+    places = np.array(numbers(one.locator(".of[data-name='these two'] .curve").get_attribute("d"))).reshape(-1, 2)
+    x, y = places[round(place * (len(places) - 1))]
+    box, tip = one.bounding_box(), one.locator("..").locator(".tip")
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    expect(tip).not_to_be_empty()
+    words = tip.bounding_box()
+    assert box["x"] <= words["x"] <= words["x"] + words["width"] <= box["x"] + box["width"]
+    assert box["y"] <= words["y"] <= words["y"] + words["height"] <= box["y"] + box["height"]
+
+
+def test_all_words_of_a_saved_figure_lie_in_it(visit, chromium, served, tmp_path):
+    page = visit(f"{served}/evaluate?dataset={RUN}&run={RUN}&by=class")
+    settle(page)
+    page.get_by_test_id("stButtonGroup").get_by_role("radio", name="svg").click()
+    button = page.get_by_role("button", name=re.compile("^Save SVG: Estimated share"))
+    with page.expect_download() as got:
+        button.click()
+    got.value.save_as(tmp_path / "shares.svg")
+    reader = chromium.new_page()
+    reader.set_content((tmp_path / "shares.svg").read_text(encoding="utf-8"))
+    width = float(reader.locator("svg").get_attribute("width"))
+    boxes = reader.evaluate(
+        "[...document.querySelectorAll('text')].map((e) => { const b = e.getBBox(); return [b.x, b.width]; })"
+    )
+    turned = reader.locator("text[transform]").count()
+    assert len(boxes) - turned > 5
+    assert all(x >= -1 and x + wide <= width + 1 for x, wide in boxes[: len(boxes) - turned])
+    reader.close()
 
 
 def test_words_are_copied(chromium, served):
@@ -141,7 +176,10 @@ def test_words_are_copied(chromium, served):
     assert page.evaluate("navigator.clipboard.readText()") == block.locator("pre").inner_text()
     expect(block.get_by_role("status")).to_have_text("")
     # from another machine without TLS there is no clipboard
+    page.evaluate("(window.board = navigator.clipboard).writeText('something else')")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     block.get_by_role("button", name="Copy").click()
     expect(block.get_by_role("status")).to_contain_text("Selected")
+    page.keyboard.press("Control+c")
+    assert page.evaluate("window.board.readText()") == block.locator("pre").inner_text()
     context.close()

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import synthetic
 from mimic.data import Shard
 from mimic.workspace.filters import load_filter, save_filter
-from tests.pages.conftest import CLASSES, ROWS, SHARD, address, markup, metrics
+from tests.pages.conftest import CLASSES, ROWS, SHARD, address, markup, metrics, to_copy
 
 RUN, KEPT = f"synthetic-{ROWS}", ":blue[:material/check:] Kept"
 
@@ -142,3 +142,12 @@ def test_a_filter_is_opened_and_added(copy, open_page):
     app.button(key="filter Open").click().run()
     assert written(app) == "margin >= 0.5"
     assert not app.exception
+
+
+def test_a_part_that_stands_there_twice_is_shown_twice(published, open_page):
+    part = "(mimic@top50% & margin@top50%)"
+    app = open_page(published, "combine", dataset=RUN, run=RUN, rule=f"mimic@top90% - {part} - {part}")
+    assert not app.error
+    shown = [words for words in to_copy(app) if "mimic@top50%" in words and not words.startswith("mimic filter")]
+    assert len(shown) == 2
+    assert shown[0] == shown[1]

@@ -36,7 +36,7 @@ def test_imports_are_spared_once_for_all_and_cycles_made_later_are_collected():
 
 def test_a_collection_looks_at_little_after_a_page(tmp_path):
     code = (
-        "import gc, pandas, plotly.graph_objects, streamlit\n"
+        "import gc, pandas, sqlalchemy, streamlit\n"
         "from pages.widgets import garbage\n"
         "before = len(gc.get_objects())\n"
         "garbage.spare_imports()\n"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mimic.reports import figures
 from mimic.reports.drawing import Axis, Curve, Drawing, Line, span
 from mimic.reports.palette import DARK, LIGHT
+from pages.widgets.axis import ticks
 
 NUMBERS = st.floats(-1e9, 1e9) | st.just(math.nan)
 
@@ -22,6 +23,14 @@ def test_all_values_stand_clear_of_the_ends(values, zero):
             assert low < value < high or (zero and value in (low, high) and value == 0)
     if zero:
         assert low <= 0 <= high
+
+
+@given(at=st.floats(-1e9, 1e9))
+def test_an_axis_has_a_length(at):
+    axis = Axis("", at, at)
+    assert axis.low < at < axis.high
+    assert Axis("", at, at + 1) == Axis("", at, at + 1)
+    assert ticks(axis.low, axis.high, 7)
 
 
 CURVES = (

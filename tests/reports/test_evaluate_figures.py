@@ -70,3 +70,5 @@ def test_an_audit_s_line_is_on_its_axis():
     drawing = evaluate_figures.audit(pd.DataFrame({"line": [1.0, 2.0], **ends}), LIGHT, "mimic", 3.0)
     assert [curve.name for curve in drawing.curves] == ["precision", "recall"]
     assert (drawing.x.low, drawing.x.high, drawing.lines[0].at) == (1, 3, 3)
+    same = evaluate_figures.audit(pd.DataFrame({"line": [0.25], **{name: [0.5] for name in ends}}), LIGHT, "flat", 0.25)
+    assert same.x.low < 0.25 < same.x.high  # where all scores are one

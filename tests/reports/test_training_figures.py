@@ -41,6 +41,10 @@ def test_the_course_marks_where_the_reference_was_exhausted() -> None:
     assert drawing.curves[0].y == [90, 80]
     assert [(line.at, line.words) for line in drawing.lines] == [(1.5, "caught up")]
     assert drawing.y.low == 0
+    drawing = training_figures.course(
+        POINTS, LIGHT, "ess", "share, %", 10, exhausted=24
+    )  # the step after the last point
+    assert drawing.x.high == drawing.lines[0].at == 2.5
     assert not training_figures.course(POINTS, LIGHT, "mean_score", "mean", 10).lines
 
 
@@ -52,3 +56,11 @@ def test_a_sample_s_weights_are_coloured_by_their_side() -> None:
     assert (above.colour, above.x, above.low, above.high) == (LIGHT.kept, [2], [1], [1.5])
     assert (below.colour, below.x, below.low, below.high) == (LIGHT.dropped, [1], [0.4], [1])
     assert "weight 1.50" in above.said[0]
+
+
+@pytest.mark.parametrize(
+    ("visits", "ticks"), [(1, ["1"]), (3, ["1", "2", "3"]), (40, [str(1 + 4 * i) for i in range(10)])]
+)
+def test_visits_are_whole_numbers(visits, ticks) -> None:
+    table = pd.DataFrame({"visit": range(visits), "weight": 1.0, "score": 0.0, "loss": 1.0})
+    assert [words for _, words in training_figures.history(table, LIGHT).x.ticks] == ticks

@@ -78,7 +78,7 @@ class Known:
     def get(self, samples: Sequence[int], ahead: Sequence[int] = ()) -> list[Candidate]:
         """The candidates of some samples; where one is not known yet, those `ahead` are looked up along with it.
 
-        At most `LARGEST_PAGE` of both together. Safe to use from several threads at once.
+        `samples` are at most `LARGEST_PAGE`, and so many are looked up. Safe to use from several threads at once.
         """
         found = {sample: one for sample in samples if (one := self.kept.get(sample)) is not None}
         if len(found) < len(set(samples)):
@@ -135,31 +135,29 @@ class Queue:
             place, samples, after = here
             found = decisions.claim(who, samples, count - len(taken))
             if not taken:
-                self._adopt(place, samples, after)
+                self.start, self.page, self._after = place, samples, after
             taken += found
             if len(taken) >= count:
                 break
             here = None if after is None else self._look(after)
+        if taken and self._after is not None and (self._ahead is None or self._ahead[0] != self._after):
+            self._ahead = self._after, _POOL.submit(self._known, self._after)
         return taken
-
-    def _adopt(self, place: Cursor | None, samples: list[int], after: Cursor | None) -> None:
-        self.start, self.page, self._after = place, samples, after
-        if after is not None and (self._ahead is None or self._ahead[0] != after):
-            self._ahead = after, _POOL.submit(self._found, after)
 
     def _look(self, place: Cursor | None) -> _Look:
         if self._ahead is not None and self._ahead[0] == place and self._ahead[1].exception() is None:
             return self._ahead[1].result()
         return self._found(place)  # what went wrong ahead may go well now, or is said
 
-    def _found(self, place: Cursor | None) -> _Look:
-        """The page that follows a place, with its samples known; None where there is nothing."""
-        found = self._page(place)
+    def _known(self, place: Cursor) -> _Look:
+        """The same, and what there is to see of its samples is known."""
+        found = self._found(place)
         if found is not None:
             self.known.get(found[1])
         return found
 
-    def _page(self, place: Cursor | None) -> _Look:
+    def _found(self, place: Cursor | None) -> _Look:
+        """The page that follows a place, and where the next one begins; None where there is nothing."""
         if self.listed is not None:
             first = 0 if place is None else int(place.key)
             found = self.listed[first : first + LARGEST_PAGE].tolist()

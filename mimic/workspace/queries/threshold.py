@@ -5,7 +5,6 @@ Stages: the cumulative bins find the one bin that a rank or line falls into → 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mimic.workspace.queries.audit import rows_of
-from mimic.workspace.queries.bins import Bin, Inside, bins_of, inside, scored_samples
+from mimic.workspace.queries.bins import Inside, bins_of, far_end, inside, scored_samples
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
 from mimic.workspace.queries.once import once
 from mimic.workspace.queries.rows import judged
+
+_MANY = 1_000_000  # samples of one bin: where so many share a score or nearly, DuckDB finds the first few sooner
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,8 @@ def beside(published: Published, signal: str, score: float, count: int) -> tuple
     Returns:
         Two tables with the columns of `given.card` and score; of one score, the lower sample number comes first.
     """
-    line, bins = np.float32(float32_at_least(score)), bins_of(published, signal)
-    dropped = _nearest(published, signal, [one for one in reversed(bins) if one.low < line], count, line, down=True)
-    kept = _nearest(published, signal, [one for one in bins if one.high > line], count, line, down=False)
+    line = float32_at_least(score)
+    dropped, kept = (_nearest(published, signal, line, count, down=down) for down in (True, False))
     cards = rows_of(published, [*dropped.samples.tolist(), *kept.samples.tolist()])
     ends = len(dropped.samples)
     return (
@@ -113,29 +113,32 @@ def beside(published: Published, signal: str, score: float, count: int) -> tuple
     )
 
 
-def _nearest(
-    published: Published,
-    signal: str,
-    bins: Iterable[Bin],
-    count: int,
-    line: np.float32,
-    *,
-    down: bool,
-) -> Inside:
-    """The `count` samples of some bins that lie nearest to a line: below it, from it down, or from it up."""
-    samples, scores = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    for bin_ in bins:
-        found = inside(published, signal, bin_)
-        here = found.scores < line if down else found.scores >= line
-        samples, scores = np.append(samples, found.samples[here]), np.append(scores, found.scores[here])
-        if len(samples) >= count:
-            break
-    nearest = lowest(samples, -scores if down else scores, count)
-    return Inside(samples[nearest], scores[nearest])
+def _nearest(published: Published, signal: str, line: float, count: int, *, down: bool) -> Inside:
+    """The `count` samples that lie nearest to a line: below it, from it down, or from it up."""
+    bins = bins_of(published, signal)
+    first = next(
+        (one for one in (reversed(bins) if down else bins) if (one.low < line if down else one.high > line)), None
+    )
+    if first is not None and first.n <= _MANY:  # it is at hand, for the line's count lies in it, mostly
+        found = inside(published, signal, first)
+        here = np.flatnonzero(found.scores < np.float32(line) if down else found.scores >= np.float32(line))
+        if len(here) >= count:
+            samples, scores = found.samples[here], found.scores[here]
+            nearest = lowest(samples, -scores if down else scores, count)
+            return Inside(samples[nearest], scores[nearest])
+    s, far = published.column(signal), far_end(published, signal, line, count, down=down)
+    low, high = (far, line) if down else (line, far)
+    with tables(published) as t:
+        rows = t.arrow(
+            f"SELECT sample, {s} AS score FROM {t.scores} WHERE {s} >= ?::FLOAT AND {s} < ?::FLOAT"
+            f" ORDER BY score {'DESC' if down else 'ASC'}, sample LIMIT {count:d}",
+            [low, high],
+        )
+    return Inside(rows["sample"].to_numpy(), rows["score"].to_numpy())
 
 
 def lowest(samples: NDArray[Any], keys: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Places of the `count` lowest keys, upwards; of one key, the lower sample number comes first, NaN comes last.
+    """Places of the `count` lowest keys, upwards; of one key, the lower sample number comes first; NaN counts as ∞.
 
     Sorts no more than it has to: of ten million keys, few.
     """

@@ -79,7 +79,7 @@ def test_no_page_is_asked_for_twice_on_the_way(known, decisions, monkeypatch):
     queue, order, looked_up = Queue(known.published, "fine", "lowest", Where()), [], []
     for _ in range(2 * LARGEST_PAGE + 10):
         samples = queue.take(decisions, "ann", 4)  # the last ones of a page are in hand with those of the next
-        assert [one.sample for one in queue.known.get(samples)] == samples
+        assert [one.sample for one in queue.known.get(samples, queue.page)] == samples
         sample = samples[0]
         decisions.record("ann", "keep", Subject(sample, f"Id/{sample}", None))
         order.append(sample)
@@ -88,6 +88,25 @@ def test_no_page_is_asked_for_twice_on_the_way(known, decisions, monkeypatch):
     assert looked_up == 4 * [LARGEST_PAGE]
     scores = known.scores["fine"]
     assert order == np.lexsort((np.arange(scores.size), scores))[: len(order)].tolist()
+
+
+def test_what_is_decided_already_is_not_looked_up(known, decisions, monkeypatch):
+    scores = known.scores["fine"]
+    order = np.lexsort((np.arange(scores.size), scores))
+    for sample in order[: 3 * LARGEST_PAGE].tolist():
+        decisions.record("bob", "keep", Subject(sample, f"Id/{sample}", None))
+    looked_up = []
+
+    def see(published, signal, samples):
+        looked_up.extend(samples)
+        return candidates(published, signal, samples)
+
+    monkeypatch.setattr("mimic.workspace.queries.review.candidates", see)
+    queue = Queue(known.published, "fine", "lowest", Where())
+    taken = queue.take(decisions, "ann", 8)
+    queue.known.get(taken, queue.page)
+    queue._ahead[1].result()
+    assert sorted(looked_up) == sorted(order[3 * LARGEST_PAGE : 5 * LARGEST_PAGE].tolist())
 
 
 def test_what_is_undone_comes_back(known, decisions):

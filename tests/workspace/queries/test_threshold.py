@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mimic.errors import MimicError
 from mimic.filters.binarise import threshold_keeping
+from mimic.workspace.queries import threshold
 from mimic.workspace.queries.threshold import (
     beside,
     class_balance,
@@ -70,9 +71,15 @@ def test_class_balance_counts_each_class(known, signal, score):
 
 
 @pytest.mark.parametrize("signal", ["mimic", "fine", "flat"])
-@settings(max_examples=40, deadline=None)
-@given(score=LINES, count=st.sampled_from([1, 20, 500, 2000]))
-def test_beside_a_line_lies_what_numpy_sorts_there(known, signal, score, count):
+@settings(max_examples=60, deadline=None)
+@given(score=LINES, count=st.sampled_from([1, 20, 500, 2000]), at_hand=st.booleans())
+def test_beside_a_line_lies_what_numpy_sorts_there(known, signal, score, count, at_hand):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threshold, "_MANY", 1_000_000 if at_hand else 0)  # or as if every bin held too many
+        beside_is_right(known, signal, score, count)
+
+
+def beside_is_right(known, signal, score, count):
     scores = known.scores[signal]
     numbers = np.flatnonzero(~np.isnan(scores))
     low = scores[numbers].astype(np.float64) < score
