@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -135,13 +136,16 @@ def take(browser: Browser, url: str, theme: str, height: int, picture: Path) -> 
 
 
 def few_colours(image: Image.Image) -> Image.Image:
-    """The picture with a palette: half of it the commonest colours as they are, so that no ground is tinted, half of it
-    such that thin lines keep theirs."""
-    every = sorted(image.getcolors(image.width * image.height) or [], reverse=True)[: COLOURS // 2]
-    others = image.quantize(COLOURS - len(every), Image.Quantize.MAXCOVERAGE).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for _, colour in every for part in colour] + others)
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    """The picture with a palette, half of it the commonest colours, half of it such that thin lines keep theirs."""
+    pixels = np.asarray(image).reshape(-1, 3).astype(np.int64) @ (65536, 256, 1)
+    packed, place, times = np.unique(pixels, return_inverse=True, return_counts=True)
+    colours = np.stack([packed // 65536, packed // 256 % 256, packed % 256], axis=1)
+    others = image.quantize(COLOURS // 2, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = np.concatenate([colours[np.argsort(-times)[: COLOURS // 2]], np.array(others).reshape(-1, 3)])
+    nearest = np.abs(colours[:, None] - palette[None]).sum(axis=2).argmin(axis=1)
+    made = Image.fromarray(nearest[place].reshape(image.height, image.width).astype(np.uint8), "P")
+    made.putpalette(palette.ravel().tolist())
+    return made
 
 
 def settle(page: Page) -> None:

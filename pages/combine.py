@@ -15,8 +15,8 @@ from mimic.filters.steps import Step, joined, steps_of
 from mimic.reports import text
 from mimic.workspace.decisions import overruling
 from mimic.workspace.filters import list_filters, save_filter
-from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.dense import Dense, Truth
+from mimic.workspace.queries.gallery import rows_of
 from pages.widgets import copied, frame, gallery, state
 from pages.widgets import steps as builder
 

@@ -14,10 +14,10 @@ from mimic.filters.signal_rules import Best, ShareRule
 from mimic.reports import evaluate_figures, text
 from mimic.workspace.decisions import overruling, standing
 from mimic.workspace.filters import list_filters
-from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.compare import CELLS, MOST, Agreement, Crossing
 from mimic.workspace.queries.decided import decided_pairs
 from mimic.workspace.queries.dense import Dense
+from mimic.workspace.queries.gallery import rows_of
 from pages.widgets import curves, frame, gallery, plane, state, upset
 from pages.widgets.runs import short_names
 

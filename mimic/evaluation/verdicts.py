@@ -17,10 +17,11 @@ from mimic.evaluation.audit import Judgement, Piece, ZoneVerdicts, judge, judge_
 from mimic.filters.rule import Rule
 from mimic.workspace.audits import Audit, Zone, begin_audit, begin_audit_of
 from mimic.workspace.decisions import DECIDING, Decisions, Subject
-from mimic.workspace.queries.audit import counts_between, rows_of, scores_of
+from mimic.workspace.queries.audit import counts_between, scores_of
 from mimic.workspace.queries.connection import Published
 from mimic.workspace.queries.dense import Dense
 from mimic.workspace.queries.export import cumulative
+from mimic.workspace.queries.gallery import rows_of
 from mimic.workspace.queries.threshold import line_at
 from mimic.workspace.spreadsheets import original
 

@@ -77,20 +77,20 @@ function drawn(curve, across, up) {
 function draw(root, letters = getComputedStyle(root).fontFamily) {
   const { curves, x, y, lines, height, alt, colours } = root.data;
   const svg = root.querySelector("svg");
-  const whole = root.clientWidth;
-  if (!whole) return;
+  const full = root.clientWidth;
+  if (!full) return;
   pen.font = `${SIZE}px ${letters}`;
   root.querySelector(".tip").textContent = "";
   const left = (y.title ? 24 : 0) + Math.max(...y.ticks.map(([, words]) => wide(words)), 0) + 10;
   const right = Math.max(14, x.ticks.length ? wide(x.ticks.at(-1)[1]) / 2 + 2 : 0);
   const button = root.querySelector(".save"); // which stands at the end of the legend's first row
-  const [named, above] = legend(curves, whole - left - right - button.offsetWidth, colours);
+  const [named, above] = legend(curves, full - left - right - button.offsetWidth, colours);
   const head = Math.max(above, button.offsetHeight) + 8;
-  const box = { left, top: head, width: Math.max(whole - left - right, 1), height: Math.max(height - head - 46, 1) };
+  const box = { left, top: head, width: Math.max(full - left - right, 1), height: Math.max(height - head - 46, 1) };
   const across = (at) => box.left + ((at - x.low) / (x.high - x.low)) * box.width;
   const up = (at) => box.top + (1 - (at - y.low) / (y.high - y.low)) * box.height;
   const foot = box.top + box.height;
-  const made = [shape("rect", { width: whole, height, fill: colours.ground, class: "ground" })];
+  const made = [shape("rect", { width: full, height, fill: colours.ground, class: "ground" })];
   const key = shape("g", { class: "legend", fill: "none", transform: `translate(${left} ${head - above - 2})` });
   key.append(...named);
   made.push(key);
@@ -120,7 +120,7 @@ function draw(root, letters = getComputedStyle(root).fontFamily) {
     made.push(group);
   }
   made.push(...beside);
-  const about = { width: whole, height, viewBox: `0 0 ${whole} ${height}`, "font-size": SIZE, "font-family": letters, role: "img", "aria-label": alt };
+  const about = { width: full, height, viewBox: `0 0 ${full} ${height}`, "font-size": SIZE, "font-family": letters, role: "img", "aria-label": alt };
   for (const [name, value] of Object.entries(about)) svg.setAttribute(name, value);
   svg.replaceChildren(...made);
   root.points = curves.flatMap(({ name, x: xs, y: ys, said, colour }) =>

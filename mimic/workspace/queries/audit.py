@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mimic.workspace.queries import given
-from mimic.workspace.queries.connection import Published, float32_at_least, shuffled, tables
+from mimic.workspace.queries.connection import Published, float32_at_least, numbered, shuffled, tables
 
 
 def draw(published: Published, signal: str, low: float, high: float, count: int, seed: int) -> list[int]:
@@ -43,20 +41,6 @@ def scores_of(published: Published, signal: str, samples: Sequence[int]) -> NDAr
     """The scores of some samples, in their order; NaN where a sample has none or is not in the run."""
     s = published.column(signal)
     with tables(published) as t:
-        t.cursor.register("wanted", _numbered(samples))
+        t.cursor.register("wanted", numbered(samples))
         table = t.arrow(f"SELECT c.{s} AS score FROM wanted w LEFT JOIN {t.scores} c USING (sample) ORDER BY w.place")
     return np.asarray(table["score"].cast(pa.float32()).to_numpy(), dtype=np.float32)
-
-
-def rows_of(published: Published, samples: Sequence[int]) -> pd.DataFrame:
-    """The columns of `given.card` of some samples of the data set, in the order given."""
-    with tables(published) as t:
-        t.cursor.register("wanted", _numbered(samples))
-        return t.frame(
-            f"SELECT {given.card(published)} FROM wanted w JOIN {t.samples} s ON s.rowid = w.sample ORDER BY w.place"
-        )
-
-
-def _numbered(samples: Sequence[int]) -> pa.Table:
-    numbers = pa.array([int(sample) for sample in samples], pa.int32())
-    return pa.table({"place": pa.array(range(len(samples)), pa.int32()), "sample": numbers})

@@ -211,6 +211,12 @@ def _detach(path: Path) -> None:
             _connection().execute(f"DETACH {name}")
 
 
+def numbered(samples: Sequence[int]) -> pa.Table:
+    """Some samples as a table to be joined with, and their places in the order given: columns place, sample."""
+    numbers = pa.array([int(sample) for sample in samples], pa.int32())
+    return pa.table({"place": pa.array(range(len(samples)), pa.int32()), "sample": numbers})
+
+
 def shuffled(column: str, seed: int) -> str:
     """SQL whose order over an integer column is a fixed shuffle of its rows, another one for each seed."""
     # moved off zero, whose hash is zero; spread by a prime, so that neighbouring seeds share nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from mimic.errors import MimicError
 from mimic.workspace.files import quoted
 from mimic.workspace.queries import given
 from mimic.workspace.queries.bins import count_between, far_end
-from mimic.workspace.queries.connection import Published, Tables, float32_at_least, shuffled, tables
+from mimic.workspace.queries.connection import Published, Tables, float32_at_least, numbered, shuffled, tables
 
 Order = Literal["lowest", "highest", "nearest", "random", "unscored"]
 ORDERS: tuple[Order, ...] = ("lowest", "highest", "nearest", "random", "unscored")
@@ -138,6 +139,15 @@ def gallery_page(
     if back:
         frame = frame.iloc[::-1].reset_index(drop=True)
     return _page(frame, more, anchor, back)
+
+
+def rows_of(published: Published, samples: Sequence[int]) -> pd.DataFrame:
+    """The columns of `given.card` of some samples of the data set, in the order given."""
+    with tables(published) as t:
+        t.cursor.register("wanted", numbered(samples))
+        return t.frame(
+            f"SELECT {given.card(published)} FROM wanted w JOIN {t.samples} s ON s.rowid = w.sample ORDER BY w.place"
+        )
 
 
 def count_matching(published: Published, signal: str, where: Where | None = None, *, scored: bool = True) -> int:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mimic.files import read_json
 from mimic.workspace.layout import check_name
-from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.connection import Published
+from mimic.workspace.queries.gallery import rows_of
 
 FOLDER = "embeddings"
 LOOKED_AT = 200_000  # beyond it, so many are drawn evenly: a page must not read gigabytes

@@ -7,12 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mimic.workspace.decisions import Decisions
 from mimic.workspace.queries import given
-from mimic.workspace.queries.connection import Published, tables
+from mimic.workspace.queries.connection import Published, numbered, tables
 from mimic.workspace.queries.gallery import LARGEST_PAGE, Cursor, Order, Where, gallery_page
 
 _POOL = ThreadPoolExecutor(1, thread_name_prefix="queue")
@@ -42,9 +41,8 @@ class Candidate:
 def candidates(published: Published, signal: str, samples: Sequence[int]) -> list[Candidate]:
     """What there is to see of some samples (at most a page of them), in the order given."""
     s = published.column(signal)
-    places, numbers = pa.array(range(len(samples)), pa.int32()), pa.array([int(n) for n in samples], pa.int32())
     with tables(published) as t:
-        t.cursor.register("wanted", pa.table({"place": places, "sample": numbers}))
+        t.cursor.register("wanted", numbered(samples))
         rows = t.rows(
             f"SELECT s.sample, s.id, s.path, s.label, {given.caption(published)}, c.{s} FROM wanted w"
             f" JOIN {t.samples} s ON s.rowid = w.sample"
@@ -150,7 +148,7 @@ class Queue:
         return self._found(place)  # what went wrong ahead may go well now, or is said
 
     def _known(self, place: Cursor) -> _Look:
-        """The same, and what there is to see of its samples is known."""
+        """`_found`, and what there is to see of its samples is known."""
         found = self._found(place)
         if found is not None:
             self.known.get(found[1])

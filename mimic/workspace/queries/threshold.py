@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.bins import Inside, bins_of, far_end, inside, scored_samples
 from mimic.workspace.queries.connection import Published, float32_at_least, tables
+from mimic.workspace.queries.gallery import rows_of
 from mimic.workspace.queries.once import once
 from mimic.workspace.queries.rows import judged
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from mimic.workspace.queries.audit import counts_between, draw, rows_of, scores_of
+from mimic.workspace.queries.audit import counts_between, draw, scores_of
+from mimic.workspace.queries.gallery import rows_of
 
 
 def test_draws_stay_in_their_span(known):

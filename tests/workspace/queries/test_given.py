@@ -8,9 +8,8 @@ import pytest
 from mimic.data import Sample
 from mimic.workspace.datasets import Source, create_dataset
 from mimic.workspace.layout import Workspace
-from mimic.workspace.queries.audit import rows_of
 from mimic.workspace.queries.connection import Published
-from mimic.workspace.queries.gallery import Where, count_matching, gallery_page
+from mimic.workspace.queries.gallery import Where, count_matching, gallery_page, rows_of
 from mimic.workspace.queries.review import candidates
 from mimic.workspace.queries.rows import judged
 from mimic.workspace.queries.sample import sample_facts
